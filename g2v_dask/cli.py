@@ -1,0 +1,424 @@
+"""The command line: parse, call, print. Each command loads what it needs when it runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from g2v_dask.errors import G2VError, SpecError
+from g2v_dask.spec import STAGES, ClusterSpec, RunSpec, Spec, key_of, value_type
+
+if TYPE_CHECKING:
+    from g2v_dask.progress import Display
+    from g2v_dask.store import Store
+
+Command = Callable[..., Any]
+
+
+# -- options, defined once ----------------------------------------------------------------------------------
+
+
+def store_option(command: Command) -> Command:
+    """``--store``, or the environment's."""
+    return click.option(
+        "--store", required=True, envvar="G2V_STORE", show_envvar=True, help="folder of the store"
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="print JSON for machines")(command)
+
+
+def work_options(command: Command) -> Command:
+    """The options of every command that runs parts on a cluster."""
+    for decorate in (
+        click.option("-q", "--quiet", is_flag=True, help="no progress"),
+        click.option("--report", metavar="FILE", help="write a Dask performance report (HTML)"),
+        click.option("--workers", type=int, help="local worker processes [one a core]"),
+        click.option(
+            "--cluster", metavar="ADDRESS", help="local [default], or tcp://host:port of a scheduler"
+        ),
+        json_option,
+    ):
+        command = decorate(command)
+    return command
+
+
+def spec_options(spec: type[Spec], *, argument: str | None = None) -> Callable[[Command], Command]:
+    """An option for every field of a spec; the field named ``argument`` becomes the arguments."""
+
+    def decorate(command: Command) -> Command:
+        for field in reversed(dataclasses.fields(spec)):
+            for option in _options(field, spec, is_argument=field.name == argument):
+                command = option(command)
+        return command
+
+    return decorate
+
+
+def _options(
+    field: dataclasses.Field[Any], owner: type[Spec], *, is_argument: bool
+) -> list[Callable[[Command], Command]]:
+    kind, _ = value_type(field, owner)
+    meta = field.metadata
+    text = meta["doc"] + (f" ({meta['only']})" if meta["only"] else "")
+    key = key_of(field).replace("_", "-")
+    if is_argument:
+        return [click.argument(field.name, nargs=-1, required=True, metavar="FILES...")]
+    if meta["flags"]:
+        flags = [c for c in meta["choices"] if c != field.default]
+        return [
+            click.option(
+                f"--{flag}", field.name, flag_value=flag, default=None, help=f"values are {flag}: {text}"
+            )
+            for flag in flags
+        ]
+    shown = field.default not in (None, dataclasses.MISSING, "") and kind is not bool
+    if shown:
+        text += f"  [default: {field.default:,}]" if kind is int else f"  [default: {field.default}]"
+    if kind is bool:
+        return [click.option(f"--{key}", field.name, is_flag=True, default=None, help=text)]
+    if kind is tuple:
+        return [click.option(f"--{key}", field.name, callback=_split, metavar="A,B,...", help=text)]
+    types: Any = click.Choice(meta["choices"]) if meta["choices"] else kind
+    return [click.option(f"--{key}", field.name, type=types, default=None, help=text)]
+
+
+def _split(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    return None if value is None else tuple(v.strip() for v in value.split(",") if v.strip())
+
+
+def _spec(cls: type[Spec], given: dict[str, Any]) -> Spec:
+    """A spec of the options that were given."""
+    keys = {f.name: key_of(f) for f in dataclasses.fields(cls)}
+    return cls.build({keys[name]: value for name, value in given.items() if value is not None})
+
+
+def _cluster(address: str | None, workers: int | None, base: ClusterSpec | None = None) -> ClusterSpec | None:
+    """The cluster that flags ask for; the spec's own where they say nothing."""
+    if address is None and workers is None:
+        return base
+    changes = {k: v for k, v in (("address", address), ("workers", workers)) if v is not None}
+    return dataclasses.replace(base or ClusterSpec(), **changes)
+
+
+def _display(*, quiet: bool) -> Display:
+    from g2v_dask.progress import Display
+
+    return Display(quiet=quiet)
+
+
+def _store(url: str) -> Store:
+    from g2v_dask.store import Store
+
+    return Store.open(url)
+
+
+def _print_summaries(summaries: list[Any], *, as_json: bool, many: bool) -> NoReturn:
+    """Prints what was done, and exits as it went."""
+    from g2v_dask import report
+
+    rows = [s.as_json() for s in summaries]
+    if as_json:
+        click.echo(json.dumps(rows if many else rows[0], indent=1))
+    else:
+        report.summary_table(rows)
+    sys.exit(max((s.exit_code for s in summaries), default=0))
+
+
+# -- commands -----------------------------------------------------------------------------------------------
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(metadata.version("g2v_dask"))
+@click.option("-v", "--verbose", count=True, help="show where an error came from")
+@click.pass_context
+def cli(context: click.Context, verbose: int) -> None:
+    """Gene embeddings from many expression datasets, on Dask.
+
+    \b
+    files ─ ingest ▶ expression ─ pairs ▶ pairs ─ merge ▶ cooccurrence ─ train ▶ embeddings ─ index ▶ index
+    then ask: similar; exchange: export, import; look: ls, show; tidy: rm, gc.
+
+    A first session:
+
+    \b
+      g2v ingest data/*.txt.gz --store work --platforms platforms/
+      g2v pairs  --store work --top-k 50
+      g2v merge  --store work
+      g2v train  --store work --name genes
+      g2v index  --store work
+      g2v similar CD3E --store work
+
+    Every command may be repeated: what is done is not done again. Exit codes: 0 done, 1 failed,
+    2 bad usage or input, 3 done, but some inputs are quarantined ('g2v ls --quarantined').
+    """
+    context.obj = verbose
+
+
+def _stage_command(stage: str, text: str, argument: str | None = None) -> None:
+    """Makes the command of one stage from its spec."""
+
+    @cli.command(stage, help=text)
+    @spec_options(STAGES[stage], argument=argument)
+    @store_option
+    @work_options
+    def command(
+        *,
+        store: str,
+        cluster: str | None,
+        workers: int | None,
+        report: str | None,
+        quiet: bool,
+        as_json: bool,
+        **given: Any,
+    ) -> None:
+        spec = _spec(STAGES[stage], given)
+        where = _cluster(cluster, workers) or ClusterSpec()
+        from g2v_dask.flows.pipeline import run_stage
+
+        summary = run_stage(store, spec, cluster=where, display=_display(quiet=quiet), report=report)
+        _print_summaries([summary], as_json=as_json, many=False)
+
+
+_stage_command(
+    "ingest",
+    "Read expression files into the store: one normalised dataset each.\n\n"
+    "Formats, told by their content, plain or gzip: GEO series matrix, GCT 1.2 and 1.3, tables, h5ad. "
+    "A dataset that cannot be used is quarantined with its reason, and the rest goes on.",
+    argument="files",
+)
+_stage_command("pairs", "Find all co-expressed gene pairs of each dataset.")
+_stage_command("merge", "Count in how many datasets two genes are a pair.")
+_stage_command("train", "Learn a vector for every gene.")
+_stage_command("index", "Build exact FAISS shards over an embedding.")
+
+
+@cli.command()
+@click.argument("spec")
+@work_options
+def run(
+    *,
+    spec: str,
+    cluster: str | None,
+    workers: int | None,
+    report: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Run every stage that a spec file (TOML) asks for.
+
+    It may be stopped at any moment, in any way: the same command goes on where it was.
+    """
+    loaded = RunSpec.load(spec)
+    where = _cluster(cluster, workers, loaded.cluster)
+    from g2v_dask.flows.pipeline import run_all
+
+    summaries = run_all(loaded, cluster=where, display=_display(quiet=quiet), report=report)
+    _print_summaries(summaries, as_json=as_json, many=True)
+
+
+@cli.command()
+@click.argument("spec")
+@json_option
+def plan(*, spec: str, as_json: bool) -> None:
+    """Show what a spec file would run: parts, memory, what is fresh."""
+    loaded = RunSpec.load(spec)
+    from g2v_dask import report
+    from g2v_dask.flows.pipeline import plan_all
+
+    rows = plan_all(loaded)
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    else:
+        report.table(rows, ("stage", "name", "parts", "bytes", "state"))
+
+
+@cli.command()
+@click.argument("genes", nargs=-1, required=True, metavar="GENE...")
+@store_option
+@click.option("--name", help="embedding to ask [the only one]")
+@click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="neighbours to list")
+@click.option("--markdown", metavar="FILE", help="write the answer as Markdown, with Protein Atlas links")
+@json_option
+def similar(
+    *, genes: tuple[str, ...], store: str, name: str | None, k: int, markdown: str | None, as_json: bool
+) -> None:
+    """List the nearest genes of each GENE by cosine.
+
+    A gene is named by symbol, Ensembl id, Entrez id or alias, in any case.
+    """
+    from g2v_dask import query, report
+
+    embedding = query.open_embedding(_store(store), name)
+    answers = {gene: embedding.similar(gene, k=k) for gene in genes}
+    if markdown is not None:
+        report.write(Path(markdown), report.similar_markdown(answers, embedding.name))
+    if as_json:
+        click.echo(json.dumps({g: [n.as_json() for n in found] for g, found in answers.items()}, indent=1))
+    elif markdown is None:
+        report.similar_table(answers)
+
+
+@cli.command()
+@click.argument("file")
+@store_option
+@click.option("--name", help="embedding to write [the only one]")
+def export(*, file: str, store: str, name: str | None) -> None:
+    """Write an embedding to FILE: .txt .vec (word2vec), .bin (word2vec binary), .parquet, .npz, .h5ad."""
+    from g2v_dask import exchange, query
+
+    embedding = query.open_embedding(_store(store), name)
+    exchange.write(Path(file), embedding)
+    click.echo(f"{embedding.name}: {len(embedding.genes):,} genes × {embedding.vectors.shape[1]} → {file}")
+
+
+@cli.command("import")
+@click.argument("file")
+@store_option
+@click.option("--name", required=True, help="name of the embedding in the store")
+@click.option("--truncate", type=click.IntRange(min=1), help="take only the first N vectors")
+@json_option
+def import_(*, file: str, store: str, name: str, truncate: int | None, as_json: bool) -> None:
+    """Take the vectors of FILE into the store as an embedding like any other. Formats as in export."""
+    from g2v_dask import run as runner
+    from g2v_dask.spec import ImportSpec
+    from g2v_dask.stages import imported
+    from g2v_dask.store import Store
+
+    target = Store.open(store, create=True)
+    with target.lock():
+        spec = ImportSpec(file=file, name=name, truncate=truncate)
+        summary = runner.here(imported, imported.plan(target, spec), target)
+    _print_summaries([summary], as_json=as_json, many=False)
+
+
+@cli.command("ls")
+@click.argument("kind", required=False)
+@store_option
+@click.option("--quarantined", is_flag=True, help="list the inputs that were refused, and why")
+@json_option
+def list_(*, kind: str | None, store: str, quarantined: bool, as_json: bool) -> None:
+    """List what is in the store, or one KIND of it."""
+    from g2v_dask import report
+
+    opened = _store(store)
+    if quarantined:
+        rows, columns = opened.quarantined(), ("kind", "name", "reason")
+    else:
+        rows, columns = opened.rows(kind), ("kind", "name", "digest", "size", "made")
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    else:
+        report.table(rows, columns)
+
+
+@cli.command()
+@click.argument("artifact", metavar="KIND/NAME")
+@store_option
+@json_option
+def show(*, artifact: str, store: str, as_json: bool) -> None:
+    """Show an artifact's manifest, where it lies, and how to open it in Python."""
+    from g2v_dask import report
+
+    opened = _store(store)
+    found = opened.get(*_kind_and_name(artifact))
+    if as_json:
+        click.echo(json.dumps({"path": str(found.path), **found.manifest}, indent=1))
+    else:
+        report.show(found, opened)
+
+
+@cli.command("rm")
+@click.argument("artifact", metavar="KIND/NAME")
+@store_option
+def remove(*, artifact: str, store: str) -> None:
+    """Remove an artifact from the store; 'g2v gc' then frees its space."""
+    opened = _store(store)
+    with opened.lock():
+        opened.remove(*_kind_and_name(artifact))
+    click.echo(f"removed {artifact}; 'g2v gc' frees its space")
+
+
+@cli.command()
+@store_option
+@click.option(
+    "--young-hours", default=24.0, show_default=True, help="spare unfinished work that was touched since"
+)
+def gc(*, store: str, young_hours: float) -> None:
+    """Delete what no current artifact was made from."""
+    opened = _store(store)
+    with opened.lock():
+        gone = opened.gc(young_seconds=young_hours * 3600)
+    click.echo(f"deleted {len(gone)} folders")
+
+
+def _kind_and_name(text: str) -> tuple[str, str]:
+    from g2v_dask.schema import KINDS
+    from g2v_dask.spec import nearest
+    from g2v_dask.store import check_name
+
+    kind, slash, name = text.partition("/")
+    if not slash or kind not in KINDS:
+        known = ", ".join(KINDS)
+        msg = f"name an artifact as KIND/NAME, KIND one of {known}; got {text!r}{nearest(kind, KINDS)}"
+        raise SpecError(msg)
+    return kind, check_name(name)
+
+
+# -- running ------------------------------------------------------------------------------------------------
+
+
+def main() -> NoReturn:
+    """The ``g2v`` program."""
+    signal.signal(signal.SIGTERM, _terminated)
+    verbose = sum(a.count("v") for a in sys.argv[1:2] if a.startswith("-v"))
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as end:
+        code = end.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("stopped; the same command goes on where it was", err=True)
+        code = 130
+    except G2VError as error:
+        click.echo(f"g2v: {error}", err=True)
+        code = error.exit_code
+        if verbose:
+            traceback.print_exc()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:  # noqa: BLE001  (the last resort: one line; -v shows the rest)
+        notes = "".join(f"; {n}" for n in getattr(error, "__notes__", ()))
+        click.echo(
+            f"g2v: failed: {type(error).__name__}: {error}{notes} ('g2v -v ...' shows where)", err=True
+        )
+        code = 1
+        if verbose:
+            traceback.print_exc()
+    else:
+        code = 0
+    sys.exit(code)
+
+
+def _terminated(_number: int, _frame: Any) -> NoReturn:
+    """SIGTERM ends like Ctrl-C, with its own code."""
+    sys.exit(143)
+
+
+if __name__ == "__main__":
+    main()

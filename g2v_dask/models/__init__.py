@@ -1,0 +1,18 @@
+"""The trainers, by method name; a trainer's module (and gensim with it) loads when it is first used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import cast
+
+from g2v_dask.models.base import Model
+
+MODELS = {
+    "skipgram": "g2v_dask.models.skipgram",
+    "svd": "g2v_dask.models.svd",
+}
+
+
+def load(method: str) -> Model:
+    """The trainer of one method, as ``TrainSpec.method`` names it."""
+    return cast("Model", importlib.import_module(MODELS[method]))

@@ -1,0 +1,384 @@
+"""The only module that submits work: drives any plan to its end on a cluster, and resumes it.
+
+A bounded window of futures: a million parts never sit in the scheduler. A lost worker's parts are done
+again by Dask. A part's InputError quarantines its target and the rest goes on; any other error ends the run
+once the running parts have ended.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import distributed
+from distributed import as_completed
+
+from g2v_dask import parts
+from g2v_dask.cluster import Cluster
+from g2v_dask.errors import G2VError
+from g2v_dask.parts import Part, Plan, Receipt, Refusal, Stage, Target
+from g2v_dask.progress import Display
+from g2v_dask.spec import ClusterSpec
+from g2v_dask.store import Artifact, Store, read_json, write_json
+
+WINDOW_PER_THREAD = 3  # enough that a worker never waits for the client
+
+
+@dataclass(kw_only=True)
+class Summary:
+    """What one stage did."""
+
+    stage: str
+    made: list[str] = field(default_factory=list)
+    replaced: list[str] = field(
+        default_factory=list
+    )  # those of the made ones that had another version before
+    fresh: list[str] = field(default_factory=list)
+    quarantined: list[dict[str, str]] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    artifacts: dict[str, dict[str, Any]] = field(default_factory=dict)  # facts by name
+    parts_run: int = 0
+    parts_resumed: int = 0
+    seconds: float = 0.0
+    part_seconds: float = 0.0
+
+    @property
+    def names(self) -> list[str]:
+        """What is now current, made or fresh."""
+        return sorted([*self.made, *self.fresh])
+
+    @property
+    def exit_code(self) -> int:
+        """3 if anything is quarantined."""
+        return 3 if self.quarantined else 0
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {**vars(self), "exit_code": self.exit_code}
+
+
+def state(store: Store, target: Target) -> str:
+    """``fresh``, ``quarantined`` or ``todo``: what the store says of a target."""
+    if target.kind and store.committed(target.kind, target.name, target.digest) is not None:
+        return "fresh"
+    if target.kind and _standing(store, target) is not None:
+        return "quarantined"
+    return "todo"
+
+
+def _standing(store: Store, target: Target) -> dict[str, Any] | None:
+    """The quarantine record that still holds for a target: same digest, same limits."""
+    record = read_json(store.quarantine_file(target.kind, target.name))
+    same = record is not None and (record["digest"], record["limits"]) == (target.digest, dict(target.limits))
+    return record if same else None
+
+
+@dataclass(kw_only=True)
+class _Job:
+    """A target on its way."""
+
+    target: Target
+    round: int
+    parts: tuple[Part, ...]
+    receipts: dict[int, Receipt]
+    resumed: int = 0
+    seconds: float = 0.0
+
+    def missing(self) -> list[Part]:
+        return [p for p in self.parts if p.number not in self.receipts]
+
+
+def drive(stage: Stage, plan: Plan, store: Store, cluster: Cluster, display: Display) -> Summary:
+    """Makes all that a plan asks for. The caller holds the store's lock.
+
+    Raises: BudgetError before any work if a part cannot fit; whatever a part raises but InputError.
+    """
+    started = time.monotonic()
+    run = _Run(stage=stage, plan=plan, store=store, cluster=cluster, display=display)
+    run.sort_out()
+    if run.jobs:
+        run.check()
+        run.drive()
+    run.summary.seconds = time.monotonic() - started
+    return run.summary
+
+
+@dataclass(kw_only=True)
+class _Run:
+    stage: Stage
+    plan: Plan
+    store: Store
+    cluster: Cluster
+    display: Display
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    jobs: dict[str, _Job] = field(default_factory=dict)  # by digest, until committed
+    ready: deque[tuple[_Job, Part]] = field(default_factory=deque)
+    ended: set[str] = field(default_factory=set)  # digests of preparations that are done
+    summary: Summary = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.summary = Summary(
+            stage=self.plan.stage, notes=list(self.plan.notes), left_out=list(self.plan.left_out)
+        )
+
+    # -- before ------------------------------------------------------------------------------------------
+
+    def sort_out(self) -> None:
+        """What is fresh, what stands in quarantine, what is to do."""
+        for refusal in self.plan.refused:
+            self._quarantine(refusal, digest="", limits={})
+        lasting = [t for t in self.plan.targets if t.kind]
+        todo = [t for t in lasting if not self._settled(t)]
+        needed = {digest for t in todo for digest in t.after}
+        for target in [t for t in self.plan.targets if not t.kind and t.digest in needed] + todo:
+            self.jobs[target.digest] = _Job(target=target, round=0, parts=target.parts, receipts={})
+
+    def _settled(self, target: Target) -> bool:
+        artifact = self.store.committed(target.kind, target.name, target.digest)
+        if artifact is not None:
+            if self.store.head(target.kind, target.name) != target.digest:
+                self.store.point(target.kind, target.name, target.digest)
+            self.store.quarantine_file(target.kind, target.name).unlink(missing_ok=True)
+            self.summary.fresh.append(target.name)
+            self.summary.artifacts[target.name] = dict(artifact.facts)
+            return True
+        record = _standing(self.store, target)
+        if record is not None:
+            self.summary.quarantined.append({"name": target.name, "reason": record["reason"]})
+        return record is not None
+
+    def check(self) -> None:
+        """Fails before any work if a part cannot fit, or the workers would give mixed bits."""
+        worst = max(
+            ((p, j.target) for j in self.jobs.values() for p in j.parts), key=lambda pair: pair[0].bytes
+        )
+        self.cluster.check_budget(needed=worst[0].bytes, label=f"{self.plan.stage} of {worst[0].label}")
+        if any(j.target.same_blas for j in self.jobs.values()):
+            self.cluster.check_blas(self.plan.stage)
+
+    # -- the loop ----------------------------------------------------------------------------------------
+
+    def drive(self) -> None:
+        """Submits parts through the window until every target is committed or quarantined."""
+        client = self.cluster.client
+        total = sum(len(j.parts) for j in self.jobs.values())
+        client.subscribe_topic(parts.TOPIC, lambda event: self.display.inside(event[1]))
+        flying = as_completed(with_results=False)
+        waiting: dict[Any, tuple[_Job, Part]] = {}
+        try:
+            with self.display.stage(self.plan.stage, total=total, done=0):
+                for job in list(self.jobs.values()):
+                    self.take_over(job)
+                window = WINDOW_PER_THREAD * self.cluster.threads()
+                while self.jobs:
+                    while self.ready and len(waiting) < window:
+                        job, part = self.ready.popleft()
+                        future = self._submit(client, job, part)
+                        waiting[future] = (job, part)
+                        flying.add(future)
+                    if not waiting:
+                        self._stuck()
+                    future = next(flying)
+                    job, part = waiting.pop(future)
+                    self.landed(job, part, future.result())
+        except Exception:
+            distributed.wait(list(waiting))  # what runs may end; its receipts serve the next run
+            raise
+        except BaseException:
+            client.cancel(list(waiting))
+            raise
+        finally:
+            client.unsubscribe_topic(parts.TOPIC)
+
+    def call(self, job: _Job, part: Part) -> dict[str, Any]:
+        """Does a part in this process."""
+        return parts.execute(self.stage.run_part, self.store, job.target, job.round, part, self.token)
+
+    def _submit(self, client: distributed.Client, job: _Job, part: Part) -> Any:
+        key = f"{self.plan.stage}-{job.target.digest[:12]}-{job.round}-{part.number}-{self.token[:8]}"
+        arguments = (self.stage.run_part, self.store, job.target, job.round, part, self.token)
+        return client.submit(parts.execute, *arguments, key=key, pure=False)
+
+    def _stuck(self) -> None:
+        names = ", ".join(j.target.key for j in self.jobs.values())
+        msg = f"{self.plan.stage}: nothing left to run, yet not finished: {names}"
+        raise G2VError(msg)
+
+    def take_over(self, job: _Job) -> None:
+        """Becomes the owner of a target's work, and finds out how far it is."""
+        write_json(parts.owner_file(self.store, job.target), {"token": self.token})
+        self.stage.begin(self.store, job.target)
+        self._resume(job)
+
+    def _resume(self, job: _Job) -> None:
+        """Goes to the newest round that is not complete; queues its missing parts."""
+        while True:
+            job.receipts = self._valid_receipts(job)
+            job.resumed += len(job.receipts)
+            self.summary.parts_resumed += len(job.receipts)
+            for part in job.parts:
+                if part.number in job.receipts:
+                    self.display.advance(part.label)
+            missing = job.missing()
+            if missing:
+                if all(digest in self.ended for digest in job.target.after):
+                    self.ready.extend((job, part) for part in missing)
+                return
+            following = self.stage.next_round(job.target, job.round, job.receipts)
+            if not following:
+                self._finish(job)
+                return
+            job.round, job.parts = job.round + 1, following
+
+    def _valid_receipts(self, job: _Job) -> dict[int, Receipt]:
+        """The receipts whose files are still there and as long as they were."""
+        found = parts.receipts(self.store, job.target, job.round, job.parts)
+        folder = job.target.folder(self.store)
+
+        def whole(receipt: Receipt) -> bool:
+            return all(
+                (folder / f["path"]).is_file() and (folder / f["path"]).stat().st_size == f["bytes"]
+                for f in receipt["files"]
+            )
+
+        return {number: receipt for number, receipt in found.items() if whole(receipt)}
+
+    def landed(self, job: _Job, part: Part, answer: dict[str, Any]) -> None:
+        """Takes in what a part answered."""
+        self.display.advance(part.label)
+        if job.target.digest not in self.jobs:
+            return  # another part of it was refused
+        if answer["state"] == "superseded":
+            msg = f"another run took over {job.target.key}; this one stops"
+            raise G2VError(msg)
+        if answer["state"] == "refused":
+            self._refuse(job, answer["reason"])
+            return
+        self.summary.parts_run += 1
+        self.summary.part_seconds += answer["receipt"]["seconds"]
+        job.receipts[part.number] = answer["receipt"]
+        if job.missing():
+            return
+        following = self.stage.next_round(job.target, job.round, job.receipts)
+        if following:
+            job.round, job.parts = job.round + 1, following
+            self._resume(job)
+        else:
+            self._finish(job)
+
+    # -- after -------------------------------------------------------------------------------------------
+
+    def _finish(self, job: _Job) -> None:
+        target = job.target
+        del self.jobs[target.digest]
+        if not target.kind:
+            self.ended.add(target.digest)
+            for other in [j for j in self.jobs.values() if target.digest in j.target.after]:
+                if all(digest in self.ended for digest in other.target.after):
+                    self.ready.extend((other, part) for part in other.missing())
+            return
+        facts = self.stage.facts(self.store, target, job.receipts)
+        replaced = self.store.head(target.kind, target.name) is not None
+        self.store.commit(
+            Artifact(
+                kind=target.kind,
+                name=target.name,
+                digest=target.digest,
+                path=target.folder(self.store),
+                manifest=self._manifest(job, facts),
+            )
+        )
+        self.store.quarantine_file(target.kind, target.name).unlink(missing_ok=True)
+        shutil.rmtree(self.store.work(target.digest), ignore_errors=True)
+        self.summary.made.append(target.name)
+        self.summary.artifacts[target.name] = facts
+        if replaced:
+            self.summary.replaced.append(target.name)
+        self._drop_preparations(target)
+
+    def _drop_preparations(self, target: Target) -> None:
+        """Removes a preparation's files once no target needs them any more."""
+        for digest in target.after:
+            if not any(digest in j.target.after for j in self.jobs.values()):
+                shutil.rmtree(self.store.work(digest), ignore_errors=True)
+
+    def _manifest(self, job: _Job, facts: Mapping[str, Any]) -> dict[str, Any]:
+        target = job.target
+        files = [f for number in sorted(job.receipts) for f in job.receipts[number]["files"]]
+        return {
+            "kind": target.kind,
+            "name": target.name,
+            "title": target.title,
+            "digest": target.digest,
+            "stage": self.plan.stage,
+            "stage_version": target.version,
+            "identity": dict(target.identity),
+            "inputs": dict(target.inputs),
+            "facts": dict(facts),
+            "files": sorted(files, key=lambda f: f["path"]),
+            "made": {
+                "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "part_seconds": sum(r["seconds"] for r in job.receipts.values()),
+                **self.cluster.making,
+            },
+        }
+
+    def _refuse(self, job: _Job, reason: str) -> None:
+        """Quarantines a target, or all that wait for a preparation."""
+        target = job.target
+        del self.jobs[target.digest]
+        self.ready = deque((j, p) for j, p in self.ready if j is not job)
+        if not target.kind:
+            for other in [j for j in self.jobs.values() if target.digest in j.target.after]:
+                self._refuse(other, reason)
+            return
+        refusal = Refusal(
+            kind=target.kind,
+            name=target.name,
+            title=target.title,
+            source=", ".join(target.inputs),
+            reason=reason,
+        )
+        self._quarantine(refusal, digest=target.digest, limits=dict(target.limits))
+        shutil.rmtree(self.store.work(target.digest), ignore_errors=True)
+        shutil.rmtree(target.folder(self.store), ignore_errors=True)
+        self._drop_preparations(target)
+
+    def _quarantine(self, refusal: Refusal, *, digest: str, limits: dict[str, Any]) -> None:
+        record = {**vars(refusal), "digest": digest, "limits": limits}
+        write_json(self.store.quarantine_file(refusal.kind, refusal.name), record)
+        self.summary.quarantined.append({"name": refusal.name, "reason": refusal.reason})
+
+
+def here(stage: Stage, plan: Plan, store: Store) -> Summary:
+    """Makes all that a small plan asks for in this process, without a cluster."""
+    run = _Run(
+        stage=stage, plan=plan, store=store, cluster=Cluster(ClusterSpec()), display=Display(quiet=True)
+    )
+    run.sort_out()
+    for job in list(run.jobs.values()):
+        run.take_over(job)
+    while run.ready:
+        job, part = run.ready.popleft()
+        run.landed(job, part, run.call(job, part))
+    return run.summary
+
+
+def preview(plan: Plan, store: Store) -> Iterator[dict[str, Any]]:
+    """For ``g2v plan``: one row a target, with its parts, memory and state."""
+    for target in plan.targets:
+        yield {
+            "stage": plan.stage,
+            "name": target.name,
+            "parts": len(target.parts),
+            "bytes": max((p.bytes for p in target.parts), default=0),
+            "state": state(store, target),
+        }
+    for refusal in plan.refused:
+        yield {"stage": plan.stage, "name": refusal.name, "parts": 0, "bytes": 0, "state": "refused"}

@@ -1,0 +1,169 @@
+"""Every array and table on disk: its name, dimensions, type, unit, missing value, and one line of doc."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from g2v_dask.errors import StoreError
+
+FORMAT_VERSION = 1  # of the store; raised when an older reader could misread it
+KINDS = ("expression", "pairs", "cooccurrence", "embeddings", "index")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variable:
+    """One array of a Zarr group."""
+
+    name: str
+    dims: tuple[str, ...]
+    dtypes: tuple[str, ...]  # the ones allowed; the first is usual
+    doc: str
+    unit: str = ""
+    missing: str = "none"
+    optional: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """The arrays of one kind of artifact, and the version of their layout."""
+
+    kind: str
+    version: int
+    variables: tuple[Variable, ...]
+    coordinates: tuple[str, ...]
+
+    def variable(self, name: str) -> Variable:
+        """The variable of that name."""
+        return next(v for v in self.variables if v.name == name)
+
+    def attributes(self) -> dict[str, Any]:
+        """What the group says of itself on disk; xarray reads ``coordinates``."""
+        return {
+            "encoding_type": f"g2v.{self.kind}",
+            "encoding_version": self.version,
+            "coordinates": " ".join(self.coordinates),
+        }
+
+
+EXPRESSION = Group(
+    kind="expression",
+    version=1,
+    coordinates=("sample_id", "gene_id", "constant"),
+    variables=(
+        Variable(
+            name="expression",
+            dims=("sample", "gene"),
+            dtypes=("float32",),
+            unit="log2, quantile normalised",
+            doc="expression of one dataset; of counts log2(CPM + 1)",
+        ),
+        Variable(
+            name="counts",
+            dims=("sample", "gene"),
+            dtypes=("int32", "float64"),
+            unit="reads",
+            optional=True,
+            doc="read counts as they came, rows of one gene summed; float64 where they are estimates",
+        ),
+        Variable(name="sample_id", dims=("sample",), dtypes=("string",), doc="sample ids of the source"),
+        Variable(name="gene_id", dims=("gene",), dtypes=("string",), doc="gene ids, sorted"),
+        Variable(
+            name="constant",
+            dims=("gene",),
+            dtypes=("bool",),
+            doc="true where the gene did not vary before quantile normalisation; it takes no part in pairs",
+        ),
+    ),
+)
+
+COOCCURRENCE = Group(
+    kind="cooccurrence",
+    version=1,
+    coordinates=("gene_id_row", "gene_id_col"),
+    variables=(
+        Variable(
+            name="value",
+            dims=("gene_row", "gene_col"),
+            dtypes=("uint32", "float64"),
+            unit="datasets (from pairs)",
+            doc="in how many datasets two genes are a pair; upper triangle of tiles, diagonal tiles full",
+        ),
+        Variable(name="gene_id_row", dims=("gene_row",), dtypes=("string",), doc="gene ids, sorted"),
+        Variable(name="gene_id_col", dims=("gene_col",), dtypes=("string",), doc="the same ids"),
+    ),
+)
+
+EMBEDDINGS = Group(
+    kind="embeddings",
+    version=1,
+    coordinates=("gene_id",),
+    variables=(
+        Variable(
+            name="vector", dims=("gene", "component"), dtypes=("float32",), doc="one row a gene, as trained"
+        ),
+        Variable(
+            name="gene_id", dims=("gene",), dtypes=("string",), doc="gene ids: count descending, then id"
+        ),
+    ),
+)
+
+GROUPS: Mapping[str, Group] = {g.kind: g for g in (EXPRESSION, COOCCURRENCE, EMBEDDINGS)}
+
+PAIRS = pa.schema(
+    [
+        pa.field("gene_a", pa.string(), nullable=False),
+        pa.field("gene_b", pa.string(), nullable=False),
+        pa.field("r", pa.float64(), nullable=False),
+    ],
+    metadata={
+        "encoding_type": "g2v.pairs",
+        "encoding_version": "1",
+        "doc": "Pearson r of two genes of one dataset; gene_a < gene_b; sorted by (gene_a, gene_b)",
+    },
+)
+
+INDEX_GENES = pa.schema(
+    [pa.field("gene_id", pa.string(), nullable=False)],
+    metadata={
+        "encoding_type": "g2v.index",
+        "encoding_version": "1",
+        "doc": "row i is the gene of vector i, counted through the shards in their order",
+    },
+)
+
+
+def validate(kind: str, arrays: Mapping[str, Any], attributes: Mapping[str, Any]) -> None:
+    """Checks that the arrays of a group are what this version of the package knows.
+
+    Raises: StoreError for another type or version, a missing array, other dimensions or another type.
+    """
+    group = GROUPS[kind]
+    encoding, version = attributes.get("encoding_type"), attributes.get("encoding_version")
+    if encoding != f"g2v.{kind}":
+        msg = f"expected a group of type g2v.{kind}, found {encoding!r}"
+        raise StoreError(msg)
+    if version != group.version:
+        msg = (
+            f"this {kind} has layout version {version}; this package reads version {group.version}. "
+            f"Install a g2v_dask that knows version {version}, or make it again."
+        )
+        raise StoreError(msg)
+    for variable in group.variables:
+        array = arrays.get(variable.name)
+        if array is None:
+            if variable.optional:
+                continue
+            msg = f"{kind}: array {variable.name!r} is missing; run 'g2v rm' on it and make it again"
+            raise StoreError(msg)
+        dims = tuple(array.metadata.dimension_names or ())
+        if dims != variable.dims:
+            msg = f"{kind}: array {variable.name!r} has dimensions {dims}, expected {variable.dims}"
+            raise StoreError(msg)
+        dtype = "string" if array.dtype.kind == "T" else str(array.dtype)
+        if dtype not in variable.dtypes:
+            msg = f"{kind}: array {variable.name!r} is {dtype}, expected {' or '.join(variable.dtypes)}"
+            raise StoreError(msg)

@@ -1,0 +1,461 @@
+"""What a run is asked to do: one frozen dataclass a stage, read from TOML, Python or the command line.
+
+A field is described once, here: its type, default, doc line, bounds, and what it is for.
+The command line makes its options from these fields, TOML its keys, Python its keywords.
+
+``identity`` fields enter the digest of what the stage makes. ``limit`` fields do not, but an input that
+was quarantined because of one is tried again when it changes. The rest (paths, cluster) change nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import glob
+import tomllib
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union
+
+from g2v_dask.errors import SpecError
+
+Role = Literal["identity", "limit", "plain"]
+Json = Any
+S = TypeVar("S", bound="Spec")
+
+
+def option(
+    doc: str,
+    default: Any = MISSING,
+    *,
+    role: Role = "plain",
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    path: bool = False,
+    key: str | None = None,
+    only: str | None = None,
+    flags: bool = False,
+) -> Any:
+    """One field of a spec.
+
+    ``low`` and ``high`` are inclusive bounds. ``path`` values are relative to the spec file. ``key`` is the
+    name users write where it is not the field's. ``only`` names the method an option belongs to.
+    ``flags`` shows the choices as one flag each on the command line.
+    """
+    metadata = {
+        "doc": doc,
+        "role": role,
+        "low": low,
+        "high": high,
+        "choices": choices,
+        "path": path,
+        "key": key,
+        "only": only,
+        "flags": flags,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def key_of(field: dataclasses.Field[Any]) -> str:
+    """The name a user writes for a field, in TOML and Python."""
+    return str(field.metadata.get("key") or field.name)
+
+
+def value_type(field: dataclasses.Field[Any], owner: type) -> tuple[Any, bool]:
+    """The plain type of a field (tuple for lists of text) and whether it may be None."""
+    hint = typing.get_type_hints(owner)[field.name]
+    optional = False
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        rest = [a for a in typing.get_args(hint) if a is not type(None)]
+        optional, hint = True, rest[0]
+    return typing.get_origin(hint) or hint, optional
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """Base of the specs: checks types, choices and bounds when made."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            wanted, optional = value_type(field, type(self))
+            if value is None and optional:
+                continue
+            if wanted is tuple and isinstance(value, list | str):
+                value = (value,) if isinstance(value, str) else tuple(value)
+                object.__setattr__(self, field.name, value)
+            if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+                value = float(value)
+                object.__setattr__(self, field.name, value)
+            self._check(field, value, wanted)
+
+    def _check(self, field: dataclasses.Field[Any], value: Any, wanted: Any) -> None:
+        where = f"{self.stage()}: {key_of(field)}"
+        if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+            msg = f"{where} must be {_TYPE_WORDS[wanted]}, got {value!r} ({type(value).__name__})"
+            raise SpecError(msg)
+        if wanted is tuple and not all(isinstance(v, str) for v in value):
+            msg = f"{where} must be a list of texts, got {list(value)!r}"
+            raise SpecError(msg)
+        meta = field.metadata
+        if meta["choices"] and value not in meta["choices"]:
+            near = nearest(str(value), meta["choices"])
+            msg = f"{where} must be one of {', '.join(meta['choices'])}; got {value!r}{near}"
+            raise SpecError(msg)
+        low, high = meta["low"], meta["high"]
+        if (low is not None and not value >= low) or (high is not None and not value <= high):
+            bounds = f"at least {low}" if high is None else f"from {low} to {high}"
+            msg = f"{where} must be {bounds}, got {value}"
+            raise SpecError(msg)
+
+    @classmethod
+    def stage(cls) -> str:
+        """The stage's name, as users write it."""
+        return cls.__name__.removesuffix("Spec").lower()
+
+    @classmethod
+    def fields_by_key(cls) -> dict[str, dataclasses.Field[Any]]:
+        """The fields under the names users write."""
+        return {key_of(f): f for f in dataclasses.fields(cls)}
+
+    @classmethod
+    def build(cls: type[S], values: Mapping[str, Any], *, base: Path | None = None) -> S:
+        """A spec from users' keys; ``base`` is the folder that relative paths start from.
+
+        Raises: SpecError for an unknown key (naming the nearest), a missing one, or a wrong value.
+        """
+        known = cls.fields_by_key()
+        made: dict[str, Any] = {}
+        for key, value in values.items():
+            if key not in known:
+                msg = f"{cls.stage()}: unknown key {key!r}{nearest(key, known)}; known: {', '.join(known)}"
+                raise SpecError(msg)
+            field = known[key]
+            if field.metadata["path"] and base is not None:
+                value = _under(base, value)
+            made[field.name] = value
+        missing = [k for k, f in known.items() if f.default is MISSING and f.name not in made]
+        if missing:
+            msg = f"{cls.stage()}: {', '.join(missing)} must be given"
+            raise SpecError(msg)
+        return cls(**made)
+
+    def select(self, role: Role) -> dict[str, Json]:
+        """The fields of one role that matter to this spec's method, under users' names, JSON-ready."""
+        method = getattr(self, "method", None)
+        out: dict[str, Json] = {}
+        for field in dataclasses.fields(self):
+            only = field.metadata["only"]
+            if field.metadata["role"] == role and (only is None or only == method):
+                value = getattr(self, field.name)
+                out[key_of(field)] = list(value) if isinstance(value, tuple) else value
+        return out
+
+
+_TYPE_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "true or false",
+    tuple: "a list of texts",
+}
+
+
+def nearest(word: str, known: typing.Iterable[str]) -> str:
+    """``; did you mean 'x'?`` for the closest known word, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _under(base: Path, value: Any) -> Any:
+    if isinstance(value, str):
+        return value if "://" in value else str(base / Path(value).expanduser())
+    if isinstance(value, list | tuple):
+        return tuple(_under(base, v) for v in value)
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestSpec(Spec):
+    """Expression files → ``expression/<dataset>``."""
+
+    files: tuple[str, ...] = option("files or glob patterns: series matrix, GCT, table, h5ad", path=True)
+    platforms: str | None = option("folder of platform tables, GPLxxx.tsv[.gz] or GEO's own", None, path=True)
+    platform: str | None = option("platform (GPLxxx) of files that do not name one", None)
+    genes: str | None = option("gene table, ours or NCBI's gene_info [bundled human genes]", None, path=True)
+    samples: str | None = option("sample table that splits a GCT or h5ad into datasets", None, path=True)
+    group_by: str | None = option("column of the sample table, or of h5ad's obs, that names the group", None)
+    name_prefix: str = option("text put before the name of every dataset", "")
+    min_samples: int = option("datasets with fewer samples are quarantined", 30, role="limit", low=3)
+    scale: str = option(
+        "what the values are, where detection is not wanted",
+        "auto",
+        role="identity",
+        choices=("auto", "counts", "log2", "linear"),
+        flags=True,
+    )
+    samples_in_rows: bool = option("tables hold samples in rows and genes in columns", False, role="identity")  # noqa: FBT003
+    layer: str | None = option("layer of h5ad files to read instead of X", None, role="identity")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.files:
+            msg = "ingest: files must name at least one file"
+            raise SpecError(msg)
+        if self.samples is not None and self.group_by is None:
+            msg = "ingest: samples needs group-by, the column whose values name the datasets"
+            raise SpecError(msg)
+        if "/" in self.name_prefix or ".." in self.name_prefix:
+            msg = f"ingest: name-prefix must not hold '/' or '..', got {self.name_prefix!r}"
+            raise SpecError(msg)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairsSpec(Spec):
+    """``expression/<dataset>`` → ``pairs/<dataset>``."""
+
+    threshold: float | None = option(
+        "pairs with Pearson r at or over this [0.9]", None, role="identity", low=-1.0, high=1.0
+    )
+    top_k: int | None = option("instead: this many best partners of each gene", None, role="identity", low=1)
+    top_k_rule: str = option(
+        "a pair counts if either gene lists the other (union), or both do (mutual)",
+        "union",
+        role="identity",
+        choices=("union", "mutual"),
+    )
+    min_expressed: float | None = option(
+        "counts: genes with CPM ≥ 1 in a smaller share of samples take no part [0.2; 0.02 in single cells]",
+        None,
+        role="identity",
+        low=0.0,
+        high=1.0,
+    )
+    max_pairs: int = option("a dataset with more pairs is quarantined", 20_000_000, role="limit", low=1)
+    datasets: tuple[str, ...] | None = option("only these datasets", None)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.threshold is not None and self.top_k is not None:
+            msg = "pairs: threshold and top-k exclude each other; give one"
+            raise SpecError(msg)
+        if self.top_k is None:
+            object.__setattr__(self, "top_k_rule", "union")
+            if self.threshold is None:
+                object.__setattr__(self, "threshold", 0.9)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeSpec(Spec):
+    """``pairs/*`` → ``cooccurrence/<name>``."""
+
+    name: str = option("name of the co-occurrence matrix", "all")
+    datasets: tuple[str, ...] | None = option("only the pairs of these datasets", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSpec(Spec):
+    """``cooccurrence/<from>`` → ``embeddings/<name>``."""
+
+    source: str | None = option("co-occurrence matrix to train on", None, key="from")
+    name: str = option("name of the embedding", "genes")
+    method: str = option("trainer", "skipgram", role="identity", choices=("skipgram", "svd"))
+    components: int = option("length of a gene's vector", 200, role="identity", low=1)
+    min_datasets: int = option("cells seen in fewer datasets are read as 0", 1, role="identity", low=1)
+    seed: int = option("seed of every random choice", 1, role="identity", low=0)
+    iterations: int = option("passes over all pairs", 9, role="identity", low=1, only="skipgram")
+    schedule: str = option(
+        "learning rate: falls over all iterations, or starts anew in each (published code)",
+        "continuous",
+        role="identity",
+        choices=("continuous", "restart"),
+        only="skipgram",
+    )
+    learning_rate: float = option(
+        "learning rate at the start", 0.025, role="identity", low=1e-6, only="skipgram"
+    )
+    min_count: int = option(
+        "genes in fewer pairs get no vector (5: paper; 1: published code)",
+        5,
+        role="identity",
+        low=1,
+        only="skipgram",
+    )
+    negative: int = option("negative samples a pair", 5, role="identity", low=1, only="skipgram")
+    sample: float = option(
+        "down-sampling threshold of frequent genes; 0 keeps all",
+        1e-3,
+        role="identity",
+        low=0.0,
+        only="skipgram",
+    )
+    workers: int = option(
+        "gensim threads; with more than 1 a run cannot be repeated to the byte",
+        1,
+        role="identity",
+        low=1,
+        only="skipgram",
+    )
+    shift: float = option(
+        "k of the shifted positive PMI, log k is taken off", 1.0, role="identity", low=1e-6, only="svd"
+    )
+    power: float = option(
+        "exponent of the singular values in the vectors", 0.5, role="identity", low=0.0, high=1.0, only="svd"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexSpec(Spec):
+    """``embeddings/<name>`` → ``index/<name>``."""
+
+    name: str | None = option("embedding to index", None)
+    shard_rows: int = option("genes in one FAISS shard", 65_536, role="identity", low=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterSpec(Spec):
+    """Where work runs."""
+
+    address: str = option("local, or a scheduler's address (tcp://host:port)", "local")
+    workers: int | None = option("local: worker processes [one a core]", None, low=1)
+    threads: int = option("local: threads of one worker", 1, low=1)
+    memory_bytes: int | None = option("local: memory of one worker [its share of 80 %]", None, low=1 << 20)
+    dashboard: str = option("local: address of the dashboard", "127.0.0.1:0")
+
+
+STAGES: dict[str, type[Spec]] = {
+    "ingest": IngestSpec,
+    "pairs": PairsSpec,
+    "merge": MergeSpec,
+    "train": TrainSpec,
+    "index": IndexSpec,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One stage of a run. ``for_each`` repeats it for every dataset; ``{dataset}`` stands in its texts."""
+
+    stage: str
+    values: Mapping[str, Any]
+    for_each: str | None
+    base: Path
+
+    def specs(self, datasets: typing.Iterable[str]) -> Iterator[Spec]:
+        """The specs of this step, one, or one a dataset."""
+        cls = STAGES[self.stage]
+        if self.for_each is None:
+            yield cls.build(self.values, base=self.base)
+            return
+        for dataset in datasets:
+            yield cls.build(_fill(dict(self.values), dataset), base=self.base)
+
+
+def _fill(value: Any, dataset: str) -> Any:
+    if isinstance(value, str):
+        return value.replace("{dataset}", dataset)
+    if isinstance(value, list):
+        return [_fill(v, dataset) for v in value]
+    if isinstance(value, dict):
+        return {k: _fill(v, dataset) for k, v in value.items()}
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """A whole run: the store, the cluster, the stages in order."""
+
+    store: str
+    cluster: ClusterSpec
+    steps: tuple[Step, ...]
+
+    @classmethod
+    def load(cls, path: str | Path) -> RunSpec:
+        """A run from a TOML file; relative paths in it start at its folder.
+
+        Raises: SpecError if the file is missing, not TOML, or holds an unknown or wrong key.
+        """
+        file = Path(path).expanduser().absolute()
+        try:
+            table = tomllib.loads(file.read_text("utf-8"))
+        except FileNotFoundError as error:
+            msg = f"no such spec file: {file}"
+            raise SpecError(msg) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+            msg = f"{file} is not a TOML file: {error}"
+            raise SpecError(msg) from error
+        return cls.build(table, base=file.parent)
+
+    @classmethod
+    def build(cls, table: Mapping[str, Any], *, base: Path) -> RunSpec:
+        """A run from a parsed TOML table."""
+        known = ("store", "cluster", *STAGES)
+        for key in table:
+            if key not in known:
+                msg = f"spec: unknown key {key!r}{nearest(key, known)}; known: {', '.join(known)}"
+                raise SpecError(msg)
+        store = table.get("store")
+        if not isinstance(store, str):
+            msg = f"spec: store must be a text (a folder), got {store!r}"
+            raise SpecError(msg)
+        cluster = table.get("cluster", {})
+        if not isinstance(cluster, Mapping):
+            msg = f"spec: cluster must be a table, got {cluster!r}"
+            raise SpecError(msg)
+        steps = tuple(
+            step for stage in STAGES if stage in table for step in _steps(stage, table[stage], base)
+        )
+        return cls(store=_under(base, store), cluster=ClusterSpec.build(cluster), steps=steps)
+
+
+def _steps(stage: str, tables: Any, base: Path) -> Iterator[Step]:
+    """The steps that one key of a run spec describes; every one is checked before any work."""
+    if not isinstance(tables, list):
+        tables = [tables]
+    elif stage == "ingest":
+        msg = "spec: ingest must be one table, not an array; list all its files in it"
+        raise SpecError(msg)
+    for table in tables:
+        if not isinstance(table, Mapping):
+            msg = f"spec: {stage} must be a table, got {table!r}"
+            raise SpecError(msg)
+        values = dict(table)
+        for_each = values.pop("for_each", None)
+        if for_each not in (None, "dataset") or (for_each and stage == "ingest"):
+            msg = f"spec: {stage}: for_each must be 'dataset' (and not of ingest), got {for_each!r}"
+            raise SpecError(msg)
+        step = Step(stage=stage, values=values, for_each=for_each, base=base)
+        list(step.specs(["x"]))
+        yield step
+
+
+def expand_files(patterns: typing.Iterable[str]) -> tuple[Path, ...]:
+    """The files that paths and glob patterns name, each once, sorted within a pattern.
+
+    Raises: SpecError for one that names nothing.
+    """
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        path = Path(pattern).expanduser()
+        matches = [path] if path.exists() else [Path(p) for p in sorted(glob.glob(str(path)))]
+        if not matches:
+            msg = f"no such file: {pattern} (looked from {Path.cwd()})"
+            raise SpecError(msg)
+        for match in matches:
+            if match.is_dir():
+                msg = f"{match} is a folder; name its files, for instance '{match}/*'"
+                raise SpecError(msg)
+            found[match.absolute()] = None
+    return tuple(found)
+
+
+def checked(make: Callable[[], S]) -> S:
+    """``make()``, with an unexpected keyword turned into a SpecError."""
+    try:
+        return make()
+    except TypeError as error:
+        raise SpecError(str(error)) from error

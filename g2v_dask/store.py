@@ -1,0 +1,405 @@
+"""The store: immutable artifacts in a folder, and which of them is current.
+
+::
+
+    <store>/g2v.json                                 format version, tile size
+    <store>/<kind>/<name>/<digest12>/manifest.json   what it is, from what, and its files' sha256
+                                    /data.*          the data, and nothing else
+    <store>/<kind>/<name>/HEAD                       names the current digest; written last
+    <store>/.work/<digest12>/                        owner, receipts and state of work under way
+    <store>/.quarantine/<kind>/<name>.json           an input that was refused, and why
+    <store>/.lock                                    one writer at a time
+
+What has no manifest does not exist. Every file is put in place by rename.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from g2v_dask import schema
+from g2v_dask.errors import SpecError, StoreError
+from g2v_dask.spec import nearest
+
+TILE = 2048  # genes; 16 MiB of uint32 a tile
+YOUNG_SECONDS = 24 * 3600  # gc leaves work alone that was touched since
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
+
+
+def check_name(name: str) -> str:
+    """The name, if it can be one folder's.
+
+    Raises: SpecError for a name with ``/``, a leading dot, or another character that is not allowed.
+    """
+    if not _NAME.fullmatch(name) or ".." in name:
+        msg = (
+            f"a name is made of letters, digits, '.', '_' and '-', does not start with '.' "
+            f"and holds no '..'; got {name!r}"
+        )
+        raise SpecError(msg)
+    return name
+
+
+def canonical(value: Any) -> bytes:
+    """JSON with sorted keys and no spare spaces: the same value gives the same bytes."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    ).encode()
+
+
+def digest_of(value: Any) -> str:
+    """sha256 (hex) of a JSON value."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 (hex) of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Puts a file in place by rename, so that nobody sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        with part.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Puts a JSON document in place by rename."""
+    write_file(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON document, or None where there is none.
+
+    Raises: StoreError if it is there but is not JSON.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        msg = f"{path} is not readable as JSON ({error}); the store is damaged there: remove that artifact"
+        raise StoreError(msg) from error
+    if not isinstance(value, dict):
+        msg = f"{path} must hold a JSON object, found {type(value).__name__}"
+        raise StoreError(msg)
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """One committed result."""
+
+    kind: str
+    name: str
+    digest: str
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """``kind/name``."""
+        return f"{self.kind}/{self.name}"
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the stage says of the result."""
+        facts: Mapping[str, Any] = self.manifest["facts"]
+        return facts
+
+    @property
+    def title(self) -> str:
+        """The name before characters were replaced."""
+        return str(self.manifest["title"])
+
+
+@dataclass(frozen=True)
+class Store:
+    """A store that is open; cheap to make and to send to a worker."""
+
+    root: Path
+    tile: int
+
+    # -- opening ----------------------------------------------------------------------------------------
+
+    @classmethod
+    def open(cls, url: str | Path, *, create: bool = False, imagine: bool = False) -> Store:
+        """The store in a folder; ``create`` makes it where there is none, ``imagine`` goes without.
+
+        Raises: StoreError if it is a file, not a store, absent, or of another format version.
+        """
+        text = str(url)
+        if "://" in text and not text.startswith("file://"):
+            msg = f"a store is a local folder; {text.split('://')[0]}:// is not supported"
+            raise StoreError(msg)
+        root = Path(text.removeprefix("file://")).expanduser().absolute()
+        if root.exists() and not root.is_dir():
+            msg = f"a store is a folder, but {root} is a file; name another folder"
+            raise StoreError(msg)
+        found = read_json(root / "g2v.json")
+        if found is None:
+            return cls._absent(root, create=create, imagine=imagine)
+        version = found.get("format")
+        if version != schema.FORMAT_VERSION:
+            msg = (
+                f"the store {root} has format {version}; this g2v_dask reads format "
+                f"{schema.FORMAT_VERSION}. Install one that knows format {version}, or use another store."
+            )
+            raise StoreError(msg)
+        return cls(root=root, tile=int(found["tile"]))
+
+    @classmethod
+    def _absent(cls, root: Path, *, create: bool, imagine: bool) -> Store:
+        strangers = sorted(p.name for p in root.iterdir()) if root.is_dir() else []
+        if strangers or not (create or imagine):
+            hint = f"it holds {strangers[0]!r} and no g2v.json" if strangers else "there is nothing"
+            msg = (
+                f"no store at {root}: {hint}. 'g2v ingest FILES... --store FOLDER' makes one in a new folder."
+            )
+            raise StoreError(msg)
+        if create:
+            write_json(root / "g2v.json", {"format": schema.FORMAT_VERSION, "tile": TILE})
+        return cls(root=root, tile=TILE)
+
+    # -- artifacts ---------------------------------------------------------------------------------------
+
+    def folder(self, kind: str, name: str, digest: str) -> Path:
+        """Where an artifact lies, committed or not."""
+        return self.root / kind / check_name(name) / digest[:12]
+
+    def head(self, kind: str, name: str) -> str | None:
+        """The digest that is current under a name."""
+        found = read_json(self.root / kind / check_name(name) / "HEAD")
+        return None if found is None else str(found["digest"])
+
+    def committed(self, kind: str, name: str, digest: str) -> Artifact | None:
+        """The artifact of that digest, if it was ever finished."""
+        path = self.folder(kind, name, digest)
+        manifest = read_json(path / "manifest.json")
+        if manifest is None or manifest["digest"] != digest:
+            return None
+        return Artifact(kind=kind, name=name, digest=digest, path=path, manifest=manifest)
+
+    def get(self, kind: str, name: str) -> Artifact:
+        """The current artifact of a name or of a title.
+
+        Raises: SpecError for a name that is not there, listing those that are.
+        """
+        names = self.names(kind)
+        if name not in names:
+            titled = [a.name for a in self.artifacts(kind) if a.title == name]
+            if not titled:
+                have = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "none"
+                msg = f"no {kind} named {name!r} in {self.root}{nearest(name, names)}; there are: {have}"
+                raise SpecError(msg)
+            name = titled[0]
+        digest = self.head(kind, name)
+        artifact = None if digest is None else self.committed(kind, name, digest)
+        if artifact is None:
+            msg = f"{kind}/{name}: HEAD names {digest}, which has no manifest; run the stage again"
+            raise StoreError(msg)
+        return artifact
+
+    def only(self, kind: str, name: str | None) -> Artifact:
+        """The artifact of that name, or, where no name is given, the only one there is.
+
+        Raises: SpecError if there are none, or several and no name.
+        """
+        if name is not None:
+            return self.get(kind, name)
+        names = self.names(kind)
+        if len(names) != 1:
+            found = f"{len(names)}: {', '.join(names[:8])}" if names else "none; make one first"
+            msg = f"name the {kind} to use; in {self.root} there are {found}"
+            raise SpecError(msg)
+        return self.get(kind, names[0])
+
+    def names(self, kind: str) -> list[str]:
+        """The names that have a current artifact, sorted."""
+        return sorted(p.parent.name for p in (self.root / kind).glob("*/HEAD"))
+
+    def artifacts(self, kind: str) -> list[Artifact]:
+        """The current artifacts of a kind, by name."""
+        found = []
+        for name in self.names(kind):
+            digest = self.head(kind, name)
+            artifact = None if digest is None else self.committed(kind, name, digest)
+            if artifact is not None:
+                found.append(artifact)
+        return found
+
+    def select(self, kind: str, wanted: Iterable[str] | None) -> list[Artifact]:
+        """The current artifacts of these names or titles; all where none are wanted."""
+        if wanted is None:
+            return self.artifacts(kind)
+        return sorted({a.name: a for a in (self.get(kind, w) for w in wanted)}.values(), key=lambda a: a.name)
+
+    def rows(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """The current artifacts, of one kind or all, as rows: kind, name, digest, size, made.
+
+        Raises: SpecError for a kind that is not known.
+        """
+        if kind is not None and kind not in schema.KINDS:
+            msg = f"kind must be one of {', '.join(schema.KINDS)}; got {kind!r}{nearest(kind, schema.KINDS)}"
+            raise SpecError(msg)
+        return [
+            {
+                "kind": a.kind,
+                "name": a.name,
+                "title": a.title,
+                "digest": a.digest[:12],
+                "size": _size(a.facts),
+                "bytes": sum(f["bytes"] for f in a.manifest["files"]),
+                "made": a.manifest["made"]["at"],
+            }
+            for k in schema.KINDS
+            if kind in (None, k)
+            for a in self.artifacts(k)
+        ]
+
+    # -- committing --------------------------------------------------------------------------------------
+
+    def commit(self, artifact: Artifact) -> None:
+        """Makes a finished artifact the current one: strays out, manifest, then HEAD.
+
+        Raises: StoreError if a file that the manifest names is missing, or not as it was written.
+        """
+        named = set()
+        for entry in artifact.manifest["files"]:
+            file = artifact.path / entry["path"]
+            size = file.stat().st_size if file.exists() else None
+            if size != entry["bytes"] or file_sha256(file) != entry["sha256"]:
+                state = "missing" if size is None else f"damaged ({size} bytes, {entry['bytes']} written)"
+                msg = f"{artifact.key}: part {entry['part']}: {file} is {state}; run the same command again"
+                raise StoreError(msg)
+            named.add(file)
+        for file in artifact.path.rglob("*"):
+            if file.is_file() and file not in named:
+                file.unlink()
+        write_json(artifact.path / "manifest.json", artifact.manifest)
+        self.point(artifact.kind, artifact.name, artifact.digest)
+
+    def point(self, kind: str, name: str, digest: str) -> None:
+        """Moves HEAD."""
+        write_json(self.root / kind / check_name(name) / "HEAD", {"digest": digest})
+
+    def remove(self, kind: str, name: str) -> None:
+        """Drops HEAD; ``gc`` takes the data away later.
+
+        Raises: SpecError if there is no such artifact.
+        """
+        artifact = self.get(kind, name)
+        (self.root / kind / artifact.name / "HEAD").unlink()
+
+    def gc(self, *, young_seconds: float = YOUNG_SECONDS) -> list[Path]:
+        """Deletes what no HEAD reaches through the manifests' inputs, and work that is not young."""
+        keep = {self.folder(*key) for key in self._reachable()}
+        now = time.time()
+        gone = [
+            p for kind in schema.KINDS for p in (self.root / kind).glob("*/*") if p.is_dir() and p not in keep
+        ]
+        gone = [p for p in gone if not self._busy(p.name, now, young_seconds)]
+        gone += [p for p in (self.root / ".work").glob("*") if now - _touched(p) > young_seconds]
+        gone += list(self.root.glob(".gone-*"))
+        for path in gone:
+            grave = path if path.name.startswith(".gone-") else self.root / f".gone-{uuid.uuid4().hex}"
+            path.rename(grave)  # first the name, so that a half deleted folder is never taken for a whole one
+            shutil.rmtree(grave)
+        for folder in [p for kind in schema.KINDS for p in (self.root / kind).glob("*") if p.is_dir()]:
+            if not any(folder.iterdir()):
+                folder.rmdir()
+        return gone
+
+    def _busy(self, digest12: str, now: float, young_seconds: float) -> bool:
+        work = self.root / ".work" / digest12
+        return work.exists() and now - _touched(work) <= young_seconds
+
+    def _reachable(self) -> set[tuple[str, str, str]]:
+        seen: set[tuple[str, str, str]] = set()
+        queue = [(k, n, d) for k in schema.KINDS for n in self.names(k) if (d := self.head(k, n))]
+        while queue:
+            key = queue.pop()
+            artifact = None if key in seen else self.committed(*key)
+            seen.add(key)
+            if artifact is not None:
+                for target, digest in artifact.manifest["inputs"].items():
+                    kind, _, name = target.partition("/")
+                    if kind in schema.KINDS:
+                        queue.append((kind, name, digest))
+        return seen
+
+    # -- work under way ----------------------------------------------------------------------------------
+
+    def work(self, digest: str) -> Path:
+        """The folder of the receipts and the state of work under way."""
+        return self.root / ".work" / digest[:12]
+
+    def quarantine_file(self, kind: str, name: str) -> Path:
+        """Where the reason lies for which an input was refused."""
+        return self.root / ".quarantine" / kind / f"{check_name(name)}.json"
+
+    def quarantined(self) -> list[dict[str, Any]]:
+        """Every input that was refused, with its reason."""
+        found = (read_json(p) for p in sorted((self.root / ".quarantine").glob("*/*.json")))
+        return [f for f in found if f is not None]
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the store for one writer; the lock dies with its process.
+
+        Raises: StoreError if another process holds it (saying which), or if the file system has no locks.
+        """
+        path = self.root / ".lock"
+        with path.open("a+") as stream:
+            try:
+                fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                stream.seek(0)
+                msg = f"the store {self.root} is in use by {stream.read().strip()}; wait for it, or stop it"
+                raise StoreError(msg) from error
+            except OSError as error:
+                msg = (
+                    f"the file system of {self.root} has no POSIX locks ({error}); "
+                    f"mount it with locking (NFS: version 4, or 'local_lock=none'), or use another folder"
+                )
+                raise StoreError(msg) from error
+            stream.truncate(0)
+            started = time.strftime("%Y-%m-%d %H:%M:%S")
+            stream.write(f"process {os.getpid()} on {socket.gethostname()}, since {started}\n")
+            stream.flush()
+            yield
+
+
+def _size(facts: Mapping[str, Any]) -> str:
+    """How large a result is, in its own words."""
+    words = ("samples", "genes", "pairs", "components", "datasets")
+    return ", ".join(f"{facts[w]:,} {w}" for w in words if isinstance(facts.get(w), int))
+
+
+def _touched(path: Path) -> float:
+    """When a folder, or a file below it, last changed."""
+    times = [path.stat().st_mtime]
+    times += [p.stat().st_mtime for p in path.rglob("*") if p.exists()]
+    return max(times)
