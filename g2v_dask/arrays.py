@@ -26,11 +26,10 @@ def create(
     dtypes: Mapping[str, str] | None = None,
     attributes: Mapping[str, Any] | None = None,
     coordinates: Mapping[str, Any],
-) -> zarr.Group:
+) -> None:
     """An artifact's Zarr group with all its metadata and its coordinates; the arrays in ``shapes`` are empty.
 
-    Doing it again leaves the same bytes, so a resumed run may. Empty chunks are written like others: a chunk
-    that is not there is then always damage.
+    Doing it again leaves the same bytes, so a resumed run may.
     """
     group = schema.GROUPS[kind]
     path = str(folder / FOLDER)
@@ -39,8 +38,8 @@ def create(
     for name, values in coordinates.items():
         data = np.asarray(values)
         dtype = "string" if data.dtype.kind in "OUT" else str(data.dtype)
-        array = _array(root, group.variable(name), data.shape, data.shape, dtype)
-        array[...] = data.astype(object) if dtype == "string" else data
+        _array(root, group.variable(name), data.shape, data.shape, dtype)
+        writable(folder, name)[...] = data.astype(object) if dtype == "string" else data
     for name, shape in shapes.items():
         variable = group.variable(name)
         _array(root, variable, shape, chunks[name], (dtypes or {}).get(name, variable.dtypes[0]))
@@ -48,26 +47,48 @@ def create(
         # zarr v3 has no consolidated metadata in its specification yet; readers without it still work.
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
         zarr.consolidate_metadata(path)
-    return zarr.open_group(path, mode="r+", use_consolidated=False)
+
+
+def write(
+    folder: Path,
+    kind: str,
+    *,
+    data: Mapping[str, NDArray[Any]],
+    chunks: tuple[int, ...],
+    attributes: Mapping[str, Any] | None = None,
+    coordinates: Mapping[str, Any],
+) -> tuple[Path, ...]:
+    """An artifact's whole Zarr group by one hand; returns its files."""
+    create(
+        folder,
+        kind,
+        shapes={name: values.shape for name, values in data.items()},
+        chunks=dict.fromkeys(data, chunks),
+        dtypes={name: str(values.dtype) for name, values in data.items()},
+        attributes=attributes,
+        coordinates=coordinates,
+    )
+    for name, values in data.items():
+        writable(folder, name)[...] = values
+    return tuple(files(folder))
 
 
 def _array(
     root: zarr.Group, variable: schema.Variable, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: str
-) -> zarr.Array[Any]:
+) -> None:
     if variable.name in root:
-        return _of(root, variable.name)  # made by a run that was cut off; its chunks may hold finished parts
-    return root.create_array(
+        return  # made by a run that was cut off; its chunks may hold finished parts
+    root.create_array(
         variable.name,
         shape=shape,
         chunks=tuple(max(1, c) for c in chunks),
         dtype=dtype,
         dimension_names=variable.dims,
         attributes={"long_name": variable.doc, "units": variable.unit, "missing": variable.missing},
-        config={"write_empty_chunks": True},
     )
 
 
-def open_group(folder: Path, kind: str, *, writable: bool = False) -> zarr.Group:
+def open_group(folder: Path, kind: str) -> zarr.Group:
     """An artifact's Zarr group, checked against its schema.
 
     Raises: StoreError if it is not there, or not what the schema says.
@@ -76,14 +97,23 @@ def open_group(folder: Path, kind: str, *, writable: bool = False) -> zarr.Group
     if not (path / "zarr.json").exists():
         msg = f"no Zarr data at {path}; the artifact is damaged: remove it with 'g2v rm' and make it again"
         raise StoreError(msg)
-    root = zarr.open_group(str(path), mode="r+" if writable else "r", use_consolidated=False)
+    root = zarr.open_group(str(path), mode="r", use_consolidated=False)
     schema.validate(kind, dict(root.arrays()), root.attrs)
     return root
 
 
+def writable(folder: Path, name: str) -> Any:
+    """An array that ``create`` made, to fill in whole chunks.
+
+    Empty chunks are written like others: a chunk that is not there is then always damage.
+    """
+    array = zarr.open_array(f"{folder / FOLDER}/{name}", mode="r+")
+    return array.with_config({"write_empty_chunks": True})  # zarr keeps no such setting on disk
+
+
 def strings(root: zarr.Group, name: str) -> NDArray[np.str_]:
     """A coordinate of texts as a NumPy array of fixed width, which sorts and compares fast."""
-    return np.asarray(_of(root, name)[:], dtype=np.str_)
+    return np.array(np.asarray(_of(root, name)[:]).tolist(), dtype=np.str_)
 
 
 def values(root: zarr.Group, name: str) -> NDArray[Any]:

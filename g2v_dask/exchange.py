@@ -189,7 +189,7 @@ def _header(file: Path, line: bytes) -> tuple[int, int]:
     rows, components = (int(f) for f in fields)
     if not (rows > 0 and 0 < components <= MOST_COMPONENTS):
         msg = (
-            f"{file}: the first line says {rows} rows of {components} components; nothing that can be imported"
+            f"{file}: the first line says {rows} rows of {components} values; expected 1 to {MOST_COMPONENTS}"
         )
         raise InputError(msg)
     return rows, components
@@ -249,9 +249,7 @@ def _text_batches(stream: IO[bytes], components: int, *, spare: bool) -> Iterato
     if spare:
         types[names[-1]] = pa.string()
     options = pa.csv.ConvertOptions(column_types=types, null_values=[], strings_can_be_null=False)
-    parse = pa.csv.ParseOptions(
-        delimiter=" ", quote_char=False, double_quote=False, ignore_empty_lines=False
-    )
+    parse = pa.csv.ParseOptions(delimiter=" ", quote_char=False, double_quote=False, ignore_empty_lines=False)
     reader = pa.csv.ReadOptions(column_names=names, use_threads=False, block_size=TEXT_BLOCK_BYTES)
     yield from pa.csv.open_csv(stream, read_options=reader, parse_options=parse, convert_options=options)
 
@@ -303,7 +301,7 @@ def _word(file: Path, raw: bytes, row: int) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        msg = f"{file}: the word of row {row + 1} is not UTF-8: {raw[:60]!r}; the file is damaged, or no word2vec"
+        msg = f"{file}: the word of row {row + 1} is not UTF-8: {raw[:60]!r}; the file is damaged"
         raise InputError(msg) from error
 
 
@@ -386,7 +384,7 @@ def _read_npz(file: Path, truncate: int | None) -> Vectors:
     except InputError:
         raise
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, AttributeError) as error:
-        msg = f"{file} is not a whole npz file of plain arrays: {error}; save it with numpy.savez, texts as str"
+        msg = f"{file} is not a whole npz file of plain arrays ({error}); save it with numpy.savez"
         raise InputError(msg) from error
     if genes.dtype.kind not in "UT":
         msg = f"{file}: genes must be texts (dtype str), found {genes.dtype}"

@@ -169,7 +169,7 @@ class _Run:
         client = self.cluster.client
         total = sum(len(j.parts) for j in self.jobs.values())
         client.subscribe_topic(parts.TOPIC, lambda event: self.display.inside(event[1]))
-        flying = as_completed(with_results=False)
+        flying = as_completed(loop=client.loop)
         waiting: dict[Any, tuple[_Job, Part]] = {}
         try:
             with self.display.stage(self.plan.stage, total=total, done=0):
@@ -188,7 +188,8 @@ class _Run:
                     job, part = waiting.pop(future)
                     self.landed(job, part, future.result())
         except Exception:
-            distributed.wait(list(waiting))  # what runs may end; its receipts serve the next run
+            with client.as_current():
+                distributed.wait(list(waiting))  # what runs may end; its receipts serve the next run
             raise
         except BaseException:
             client.cancel(list(waiting))

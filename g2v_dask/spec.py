@@ -459,3 +459,12 @@ def checked(make: Callable[[], S]) -> S:
         return make()
     except TypeError as error:
         raise SpecError(str(error)) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportSpec(Spec):
+    """A file of vectors → ``embeddings/<name>``. Runs in process; no part of ``STAGES``."""
+
+    file: str = option("vectors: .txt .vec .bin .parquet .npz .h5ad", path=True)
+    name: str = option("name of the embedding")
+    truncate: int | None = option("only the first N vectors", None, role="identity", low=1)

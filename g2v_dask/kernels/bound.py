@@ -1,21 +1,21 @@
 """A bound on r from short vectors, and whether it is worth its making.
 
-Let x be a gene's standardised values (length 1) and the m columns of P orthonormal. With y = P'x and the length
-of the rest rho = sqrt(1 - |y|^2), Cauchy-Schwarz gives r = x_a.x_b <= y_a.y_b + rho_a rho_b: the dot product of
-two vectors of m + 1 numbers. Along the principal axes of the genes little is left to the rest, so few pairs
-reach a high threshold in the bound, and only these need their full dot product.
+Let x be a gene's standardised values (length 1) and the m columns of P orthonormal. With y = P'x and the
+length of the rest rho = sqrt(1 - |y|^2), Cauchy-Schwarz gives r = x_a.x_b <= y_a.y_b + rho_a rho_b: the dot
+product of two vectors of m + 1 numbers. Along the principal axes of the genes little is left to the rest, so
+few pairs reach a high threshold in the bound, and only these need their full dot product.
 
-Slack. What a float32 product of the short vectors may lack of the true r, at most:
+Slack. What a float32 product of the short vectors may lack of the r that decides, at most:
 
-- P is orthonormal to max|P'P - I| <= 1e-12 (`principal_axes` checks it), y and |y|^2 are summed in float64 over
-  s <= MOST_SAMPLES samples. So y, and |y|^2, differ from those of an exactly orthonormal basis by less than
-  4 (s + m) 2^-53 + 1e-12 m < 2e-10. Hence y_a.y_b is short by at most 4e-10 (+ second order); and rho is never
-  short, since its square is made GUARD = 1e-9 larger.
-- Rounding to float32 and a float32 sum of m + 1 products in any order: relative to the lengths, which are at
-  most sqrt(1 + 2 GUARD), at most (m + 3) u / (1 - (m + 3) u) with u = 2^-24: two roundings of factors and
-  m + 1 of the product and its sums (Higham 2002, eq. 3.5). `reach` takes (m + 4) u, one u = 6e-8 more than that,
-  which also pays for the lengths' excess.
-- The float64 r that decides is itself within (s + 3) 2^-53 < 2e-11 of the true one.
+- P is orthonormal to max|P'P - I| <= 1e-12 (`principal_axes` checks it); y and |y|^2 are summed in float64
+  over s <= MOST_SAMPLES samples. So each differs from that of an exactly orthonormal basis by less than
+  4 (s + m) 2^-53 + 2e-12 m < 2e-10 at m <= 63. The y_a.y_b are short by less than
+  GUARD = 1e-9, which `slack` adds; rho is never short, since its square is made GUARD larger.
+- Rounding to float32 and a float32 sum of m + 1 products in any order: relative to the product of the
+  lengths, which are at most sqrt(1 + 2 GUARD), no more than gamma(m + 3): two roundings of factors, one of
+  the product and m of sums (Higham 2002, eq. 3.5). `reach` takes gamma(m + 4): what is left over, u = 6e-8, pays
+  for the lengths.
+- The float64 dot that decides is itself within (s + 3) 2^-53 < 2e-11 of r, part of the same remainder.
 
 So a pair with r >= t has a short product >= t - reach(m + 1) - GUARD, and nothing is lost.
 """
@@ -38,8 +38,8 @@ SEED = 20190204
 # (tests/benchmarks/pairs.py). They are constants: the choice depends on the data only, never on the machine's
 # speed of the day.
 STORE_AND_SCAN = 9.0
-CANDIDATE = 4000.0
-CANDIDATE_PER_SAMPLE = 10.0
+CANDIDATE = 20_000.0  # mispredicted branches, and two rows from beyond L1
+CANDIDATE_PER_SAMPLE = 20.0
 FIXED_PER_SAMPLE_AND_RANK = 4.0 * AXES_SAMPLE  # finding the axes: passes over their sample of genes
 
 
@@ -145,21 +145,22 @@ def choose_rank(rates: Mapping[int, float], *, samples: int, genes: int, always:
 
     >>> choose_rank({15: 0.001, 31: 0.0005}, samples=80, genes=15_000)
     15
-    >>> choose_rank({15: 0.13, 31: 0.0025}, samples=177, genes=20_000)
-    31
+    >>> choose_rank({15: 0.13, 31: 0.0025, 47: 0.0007}, samples=177, genes=20_000)
+    47
     >>> choose_rank({15: 0.13, 31: 0.1}, samples=80, genes=15_000) is None
     True
     """
     if not rates:
         return None
     cost, rank = min(
-        (cost_bounded(rank=rank, rate=rate, samples=samples, genes=genes), rank) for rank, rate in rates.items()
+        (cost_bounded(rank=rank, rate=rate, samples=samples, genes=genes), rank)
+        for rank, rate in rates.items()
     )
     return rank if always or cost < cost_plain(samples=samples) else None
 
 
 def ranks_for(samples: int) -> tuple[int, ...]:
-    """The ranks worth trying: with more than half of the samples the scan gains less than its candidates cost."""
+    """The ranks worth trying: up to half of the samples, beyond which the scan gains too little."""
     return tuple(rank for rank in RANKS if rank <= samples // 2) or (min(min(RANKS), samples - 1),)
 
 

@@ -1,11 +1,11 @@
 """Pairs of genes by Pearson r within one dataset: all above a threshold, or the best k of each gene.
 
-Float32 products of tiles find candidates, a float64 dot in one fixed order decides. So the pairs, and the bits of
-r, are the same for any tile, any number of threads, either method and any CPU.
+Float32 products of tiles find candidates, a float64 dot in one fixed order decides. So the pairs, and the
+bits of r, are the same for any tile, any number of threads, either method and any CPU.
 
-Candidates. With u = 2^-24, m samples and e = (m + 3) u / (1 - (m + 3) u), a float32 product of two unit vectors
-that were rounded to float32 is within e of r. So a pair with r >= t has a product >= t - e; and a gene with
-a product below (the k-th largest of a gene's products) - 2 e cannot be among that gene's k best.
+Candidates. With u = 2^-24, m samples and e = (m + 3) u / (1 - (m + 3) u), a float32 product of two unit
+vectors that were rounded to float32 is within e of r. So a pair with r >= t has a product >= t - e; and a
+product below (the k-th largest of a gene's products) - 2 e cannot be one of that gene's k best.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def pairs_top_k(
                 k            partners a gene; all of them if k ≥ genes - 1.
                 rule         "union": either gene lists the other; "mutual": both do.
                 max_pairs, threads, tile   as for `pairs_above`.
-                method       all are the plain way: k-th best r are low, and a bound leaves too many candidates.
+                method       of no effect yet valid: k-th best r are low, a bound leaves too many.
     Returns:    PairList.
     Raises:     InputError as `pairs_above`, and if k < 1 or the rule is unknown.
                 TooManyPairs if there are more than `max_pairs`; before any work if k alone makes it certain.
@@ -157,10 +157,12 @@ def pairs_top_k(
         partner, r = _lists(unit, samples, k, threads, tile)
     picker = _Picker(genes, max_pairs, described)
 
+    listings = 2 if rule == "mutual" else 1
+
     def emit(batch: range) -> None:
         most = len(batch) * k
         a, b, out = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most)
-        n = pick.emit_top(partner, r, batch.start, batch.stop, rule == "mutual", a, b, out)
+        n = pick.emit_top(partner, r, batch.start, batch.stop, listings, a, b, out)
         picker.add(a[:n].copy(), b[:n].copy(), out[:n].copy(), len(batch))
 
     _each(emit, genes, 1024, threads)
@@ -251,7 +253,7 @@ class _Batches:
 
 
 class _Apart:
-    """Deals tiles to threads so that no two at work share a gene: a tile changes what its genes have found."""
+    """Deals tiles to threads so that no two at work share a gene: a tile changes its genes' lists."""
 
     def __init__(self, spans: NDArray[np.int64]) -> None:
         self._bands = [(int(row), int(col)) for row, col in spans[:, :, 0]]
@@ -348,7 +350,7 @@ def _standardised(expression: NDArray[np.float32], threads: int) -> NDArray[np.f
 def _factors(
     unit: NDArray[np.float64], samples: int, threshold: float, threads: int, method: Method
 ) -> tuple[NDArray[np.float32], np.float32, str]:
-    """The float32 rows to multiply, the product from which on a pair is a candidate, and the method's name."""
+    """The float32 rows to multiply, the product that makes a pair a candidate, and the method's name."""
     axes = None
     if method == "bounded" or (method == "auto" and bound.may_pay(samples=samples, genes=len(unit))):
         axes = _axes(unit[:, :samples], threshold, always=method == "bounded")
@@ -457,8 +459,8 @@ def _lists(
 def _spans(genes: int, tile: int) -> NDArray[np.int64]:
     """(tiles, 2, 2) genes [from, to) of the rows and columns of each upper-triangle tile.
 
-    Diagonal by diagonal, wrapped around: every gene is seen equally often at any time. So an estimate from the
-    tiles done is fair, and every gene's k-th best is soon bounded.
+    Diagonal by diagonal, wrapped around: every gene is seen equally often at any time, so that every gene's
+    k-th best is soon bounded.
     """
     bands = -(-genes // tile)
     distance, band = np.divmod(np.arange(bands * (bands // 2 + 1)), bands)
@@ -479,7 +481,9 @@ def _pairs_in(spans: NDArray[np.int64]) -> int:
 
 
 def _sorted(
-    chunks: Sequence[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]], genes: int, method: str
+    chunks: Sequence[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]],
+    genes: int,
+    method: str,
 ) -> PairList:
     """The chunks as one list in the order of (a, b): two counting sorts, the smaller gene last."""
     a, b, r = (

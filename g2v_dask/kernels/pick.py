@@ -3,9 +3,10 @@
 Whole batches of tiles run inside one compiled call without the GIL. A Python loop over tiles costs 15 % of
 the SGEMM at tiles of 512 and more than the SGEMM of short vectors.
 
-Two rules hold for every loop here. No fastmath: sums are taken in the written order, so that float64 results
-are equal on any CPU (LLVM fuses no multiply-add unless told so). And a scanned stretch is a slice indexed by
-its own `range`: a sum of two signed indices makes Numba emit a wraparound test, which costs the SIMD loop (8 x).
+Three rules hold for every loop here. No fastmath: sums are taken in the written order, so that float64
+results are equal on any CPU (LLVM fuses no multiply-add unless told so). Where indices are added they are
+unsigned, or a slice is indexed by its own `range`: for a sum of signed indices Numba emits a wraparound test,
+and the SIMD loop is lost (8 x). No slices per pair: each takes a reference, and threads wait for the counter.
 """
 
 from __future__ import annotations
@@ -13,16 +14,15 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg.cython_blas  # noqa: F401  Numba's np.dot calls this BLAS; loaded before anyone limits threads
 from numba import njit
+from numpy.typing import NDArray
 
 LANES = 8  # float64 numbers of one AVX-512 register; rows of unit vectors are padded with zeros to a multiple
-STRETCH = 128  # columns looked at together; in 0.05 % of pairs that is one stretch in sixteen
-SPOT = 16
-TOP_STRETCH = 64  # top-k: half a percent of all products count, for their row or their column
-GENES_AT_ONCE = 64  # their samples fill half of L1 while they are transposed
+STRETCH = 64  # columns looked at together: 0.2 % of pairs are one in eight of these
+GENES_AT_ONCE = 32  # their samples stay in L1 or L2 between the passes
 
 
 @njit(nogil=True, cache=True)
-def standardise(expression, first, last, unit):
+def standardise(expression: NDArray[np.float32], first: int, last: int, unit: NDArray[np.float64]) -> int:
     """Writes genes [first, last) as float64 rows of length 1; returns the first bad gene, or -1.
 
     A gene is bad if it is constant or not finite. Sums run over samples in order.
@@ -52,51 +52,64 @@ def standardise(expression, first, last, unit):
             # The mean of a constant column is not its value to the last bit: compare values, not the length.
             if low[g] == high[g] or not (0.0 < length[g] < np.inf):
                 return start + g
-        for i in range(samples):
-            row = expression[i, start : start + width]
+        for i in range(0, samples, LANES):
+            # Eight samples of a gene at once: one whole cache line of `unit`.
+            rows = expression[i : i + LANES, start : start + width]
             for g in range(width):
-                unit[start + g, i] = (np.float64(row[g]) - mean[g]) / length[g]
+                line = unit[start + g, i : i + LANES]
+                for q in range(rows.shape[0]):
+                    line[q] = (np.float64(rows[q, g]) - mean[g]) / length[g]
     return -1
 
 
 @njit(nogil=True, cache=True)
-def dot(x, y):
+def dot(unit: NDArray[np.float64], a: int, b: int) -> float:
     """Float64 dot of two padded rows: eight partial sums, combined in one order."""
+    i, j, one = np.uint64(a), np.uint64(b), np.uint64(1)
     s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
-    for k in range(0, x.size, LANES):
-        a = x[k : k + LANES]
-        b = y[k : k + LANES]
-        s0 += a[0] * b[0]
-        s1 += a[1] * b[1]
-        s2 += a[2] * b[2]
-        s3 += a[3] * b[3]
-        s4 += a[4] * b[4]
-        s5 += a[5] * b[5]
-        s6 += a[6] * b[6]
-        s7 += a[7] * b[7]
+    k, end = np.uint64(0), np.uint64(unit.shape[1])
+    while k < end:
+        s0 += unit[i, k] * unit[j, k]
+        k += one
+        s1 += unit[i, k] * unit[j, k]
+        k += one
+        s2 += unit[i, k] * unit[j, k]
+        k += one
+        s3 += unit[i, k] * unit[j, k]
+        k += one
+        s4 += unit[i, k] * unit[j, k]
+        k += one
+        s5 += unit[i, k] * unit[j, k]
+        k += one
+        s6 += unit[i, k] * unit[j, k]
+        k += one
+        s7 += unit[i, k] * unit[j, k]
+        k += one
     return ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))
 
 
 @njit(nogil=True, cache=True)
-def reaches(values, floor):
+def reaches(values: NDArray[np.float32], floor: np.float32) -> bool:
     """Whether any value is at least `floor`. An integer sum of comparisons: SIMD without fastmath."""
     hits = np.int32(0)
     for k in range(values.size):
         hits |= np.int32(values[k] >= floor)
-    return hits != 0
+    return bool(hits != 0)
 
 
 @njit(nogil=True, cache=True)
-def reaches_either(values, floor, floors):
+def reaches_either(values: NDArray[np.float32], floor: np.float32, floors: NDArray[np.float32]) -> bool:
     """Whether any value is at least `floor`, or at least its own of `floors`."""
     hits = np.int32(0)
     for k in range(values.size):
         hits |= np.int32(values[k] >= floor) | np.int32(values[k] >= floors[k])
-    return hits != 0
+    return bool(hits != 0)
 
 
 @njit(nogil=True, cache=True)
-def multiply(left, row, col, scratch):
+def multiply(
+    left: NDArray[np.float32], row: NDArray[np.int64], col: NDArray[np.int64], scratch: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """One tile of `left` times its transpose, in `scratch`."""
     rows = left[row[0] : row[1]]
     cols = left[col[0] : col[1]]
@@ -106,11 +119,23 @@ def multiply(left, row, col, scratch):
 
 
 @njit(nogil=True, cache=True)
-def scan_above(left, unit, spans, at, last, floor, threshold, scratch, gene_a, gene_b, r):
+def scan_above(
+    left: NDArray[np.float32],
+    unit: NDArray[np.float64],
+    spans: NDArray[np.int64],
+    at: int,
+    last: int,
+    floor: np.float32,
+    threshold: float,
+    scratch: NDArray[np.float32],
+    gene_a: NDArray[np.int32],
+    gene_b: NDArray[np.int32],
+    r: NDArray[np.float64],
+) -> tuple[int, int]:
     """Picks pairs out of tiles [at, last); returns the next tile and the count of pairs written.
 
     `spans` (tiles, 2, 2) are genes [from, to) of rows and of columns. A product of at least `floor` is a
-    candidate, and its float64 dot decides. Stops early, between tiles, when the output could not hold the next one's.
+    candidate, and its float64 dot decides. Stops early, between tiles, when the output may not hold the next.
     """
     n = 0
     while at < last:
@@ -125,25 +150,21 @@ def scan_above(left, unit, spans, at, last, floor, threshold, scratch, gene_a, g
                 stretch = line[j : j + STRETCH]
                 if not reaches(stretch, floor):
                     continue
-                for k in range(0, stretch.size, SPOT):
-                    spot = stretch[k : k + SPOT]
-                    if not reaches(spot, floor):
-                        continue
-                    for q in range(spot.size):
-                        if spot[q] >= floor:
-                            b = col[0] + j + k + q
-                            exact = dot(unit[row[0] + i], unit[b])
-                            if exact >= threshold:
-                                gene_a[n] = row[0] + i
-                                gene_b[n] = b
-                                r[n] = exact
-                                n += 1
+                for q in range(stretch.size):
+                    if stretch[q] >= floor:
+                        b = col[0] + j + q
+                        exact = dot(unit, row[0] + i, b)
+                        if exact >= threshold:
+                            gene_a[n] = row[0] + i
+                            gene_b[n] = b
+                            r[n] = exact
+                            n += 1
         at += 1
     return at, n
 
 
 @njit(nogil=True, cache=True)
-def pack(value, gene):
+def pack(value: np.float32, gene: int) -> np.int64:
     """A float32 and a gene as one integer; integers are ordered as their values are."""
     bits = np.int64(np.float32(value).view(np.int32))
     if bits < 0:
@@ -152,7 +173,7 @@ def pack(value, gene):
 
 
 @njit(nogil=True, cache=True)
-def value_of(key):
+def value_of(key: np.int64) -> np.float32:
     """The float32 in a packed integer."""
     bits = key >> 32
     if bits < 0:
@@ -161,13 +182,13 @@ def value_of(key):
 
 
 @njit(nogil=True, cache=True)
-def gene_of(key):
+def gene_of(key: np.int64) -> np.int32:
     """The gene in a packed integer."""
     return np.int32(key & np.int64(0x7FFFFFFF))
 
 
 @njit(nogil=True, cache=True)
-def kth_largest(keys, k):
+def kth_largest(keys: NDArray[np.int64], k: int) -> np.int64:
     """The k-th largest of `keys`, which it reorders (Hoare's selection, middle pivot)."""
     low, high, want = 0, keys.size - 1, k - 1
     while low < high:
@@ -188,11 +209,12 @@ def kth_largest(keys, k):
             low = i
         else:
             break
-    return keys[want]
+    found: np.int64 = keys[want]
+    return found
 
 
 @njit(nogil=True, cache=True)
-def below(value, step):
+def below(value: float | np.float32, step: float) -> np.float32:
     """`value` - `step` as float32, rounded down."""
     exact = np.float64(value) - step
     rounded = np.float32(exact)
@@ -202,10 +224,17 @@ def below(value, step):
 
 
 @njit(nogil=True, cache=True)
-def best_exact(keys, gene, k, unit, partner, r):
-    """Writes the k of `keys` with the largest float64 r to `gene` (smaller gene first among equals), and these r.
+def best_exact(
+    keys: NDArray[np.int64],
+    gene: int,
+    k: int,
+    unit: NDArray[np.float64],
+    partner: NDArray[np.int32],
+    r: NDArray[np.float64],
+) -> None:
+    """Writes the k of `keys` with the largest float64 r to `gene`, in the order of genes, and these r.
 
-    They are written in the order of genes.
+    Among equal r the smaller gene comes first.
     """
     found = np.empty(keys.size, np.int32)
     for q in range(keys.size):
@@ -213,7 +242,7 @@ def best_exact(keys, gene, k, unit, partner, r):
     found.sort()
     exact = np.empty(found.size)
     for q in range(found.size):
-        exact[q] = dot(unit[gene], unit[found[q]])
+        exact[q] = dot(unit, gene, found[q])
     if found.size > k:
         ranked = exact.copy()
         ranked.sort()
@@ -231,7 +260,7 @@ def best_exact(keys, gene, k, unit, partner, r):
 
 
 @njit(nogil=True, cache=True)
-def keep_from(keys, floor):
+def keep_from(keys: NDArray[np.int64], floor: np.float32) -> int:
     """Moves the keys of at least `floor` to the front; returns how many."""
     n = 0
     for q in range(keys.size):
@@ -242,7 +271,14 @@ def keep_from(keys, floor):
 
 
 @njit(nogil=True, cache=True)
-def prune(keys, gene, k, step, unit, floors):
+def prune(
+    keys: NDArray[np.int64],
+    gene: int,
+    k: int,
+    step: float,
+    unit: NDArray[np.float64],
+    floors: NDArray[np.float32],
+) -> int:
     """Drops from a full row of keys what cannot be among the k best; returns how many are left.
 
     Raises the gene's entry in `floors`. Where too many are as good as the k-th (copies of one gene), the
@@ -264,12 +300,23 @@ def prune(keys, gene, k, step, unit, floors):
 
 
 @njit(nogil=True, cache=True)
-def scan_top(left, unit, row, col, k, step, scratch, floors, keys, filled):
+def scan_top(
+    left: NDArray[np.float32],
+    unit: NDArray[np.float64],
+    row: NDArray[np.int64],
+    col: NDArray[np.int64],
+    k: int,
+    step: float,
+    scratch: NDArray[np.float32],
+    floors: NDArray[np.float32],
+    keys: NDArray[np.int64],
+    filled: NDArray[np.int64],
+) -> None:
     """Adds to each gene's row of `keys` every product of one tile that may be among its k best.
 
-    `floors` (genes,) float32: a lower bound of each gene's k-th best, less `step`. `keys` (genes, capacity) and
-    `filled` (genes,): what was found. A tile serves its rows and its columns, so that only one thread at a time
-    may be at work on these genes.
+    `floors` (genes,) float32: a lower bound of each gene's k-th best, less `step`. `keys` (genes, capacity)
+    and `filled` (genes,): what was found. A tile serves its rows and its columns, so only one thread at a
+    time may be at work on these genes.
     """
     capacity = keys.shape[1]
     product = multiply(left, row, col, scratch)
@@ -278,9 +325,9 @@ def scan_top(left, unit, row, col, k, step, scratch, floors, keys, filled):
     for i in range(product.shape[0]):
         a = row[0] + i
         line = product[i]
-        for j in range(i + 1 if on_diagonal else 0, line.size, TOP_STRETCH):
-            stretch = line[j : j + TOP_STRETCH]
-            stretch_floors = col_floors[j : j + TOP_STRETCH]
+        for j in range(i + 1 if on_diagonal else 0, line.size, STRETCH):
+            stretch = line[j : j + STRETCH]
+            stretch_floors = col_floors[j : j + STRETCH]
             if not reaches_either(stretch, floors[a], stretch_floors):
                 continue
             for q in range(stretch.size):
@@ -298,8 +345,18 @@ def scan_top(left, unit, row, col, k, step, scratch, floors, keys, filled):
 
 
 @njit(nogil=True, cache=True)
-def finish_top(keys, filled, unit, first, last, k, step, partner, r):
-    """Settles genes [first, last): writes each one's k partners, in the order of genes, and their float64 r."""
+def finish_top(
+    keys: NDArray[np.int64],
+    filled: NDArray[np.int64],
+    unit: NDArray[np.float64],
+    first: int,
+    last: int,
+    k: int,
+    step: float,
+    partner: NDArray[np.int32],
+    r: NDArray[np.float64],
+) -> None:
+    """Settles genes [first, last): writes each one's k partners, in the order of genes, and their r."""
     for gene in range(first, last):
         mine = keys[gene, : filled[gene]]
         n = keep_from(mine, below(value_of(kth_largest(mine, k)), step))
@@ -307,8 +364,20 @@ def finish_top(keys, filled, unit, first, last, k, step, partner, r):
 
 
 @njit(nogil=True, cache=True)
-def emit_top(partner, r, first, last, mutual, gene_a, gene_b, out):
-    """Writes each pair of genes [first, last)'s lists once, smaller gene first; returns how many."""
+def emit_top(
+    partner: NDArray[np.int32],
+    r: NDArray[np.float64],
+    first: int,
+    last: int,
+    listings: int,
+    gene_a: NDArray[np.int32],
+    gene_b: NDArray[np.int32],
+    out: NDArray[np.float64],
+) -> int:
+    """Writes the pairs of genes [first, last)'s lists, each once, smaller gene first; returns how many.
+
+    `listings` is in how many of the two lists a pair must be: 1 or 2.
+    """
     n = 0
     for gene in range(first, last):
         for q in range(partner.shape[1]):
@@ -318,7 +387,7 @@ def emit_top(partner, r, first, last, mutual, gene_a, gene_b, out):
             for s in range(theirs.size):
                 listed |= np.int32(theirs[s] == gene)
             # A pair in both lists is written from the smaller gene's.
-            if (listed != 0 and gene < p) or (listed == 0 and not mutual):
+            if (listed != 0 and gene < p) or (listed == 0 and listings == 1):
                 gene_a[n] = min(gene, p)
                 gene_b[n] = max(gene, p)
                 out[n] = r[gene, q]
@@ -327,7 +396,16 @@ def emit_top(partner, r, first, last, mutual, gene_a, gene_b, out):
 
 
 @njit(nogil=True, cache=True)
-def order_by(key, genes, gene_a, gene_b, r, out_a, out_b, out_r):
+def order_by(
+    key: NDArray[np.int32],
+    genes: int,
+    gene_a: NDArray[np.int32],
+    gene_b: NDArray[np.int32],
+    r: NDArray[np.float64],
+    out_a: NDArray[np.int32],
+    out_b: NDArray[np.int32],
+    out_r: NDArray[np.float64],
+) -> None:
     """A stable counting sort by `key` (one of the two genes)."""
     place = np.zeros(genes + 1, np.int64)
     for q in range(key.size):

@@ -173,8 +173,7 @@ def run_part(work: Work) -> Output:
         for member in members:
             for row, col in _rows(member / "data.parquet", detail.genes, tiles.span(size, tile, band)):
                 _count(counts, row, col, sign)
-    root = arrays.open_group(work.folder, "cooccurrence", writable=True)
-    value: Any = root["value"]
+    value = arrays.writable(work.folder, "value")
     rows = tiles.span(size, tile, band)
     files = []
     seen = np.zeros(1, dtype=np.int64)

@@ -64,18 +64,15 @@ def run_part(work: Work) -> Output:
     )
     work.alive()
     card = _card(detail, trained)
-    genes, components = trained.vectors.shape
-    root = arrays.create(
+    files = arrays.write(
         work.folder,
         "embeddings",
-        shapes={"vector": (genes, components)},
-        chunks={"vector": (detail.tile, components)},
+        data={"vector": np.ascontiguousarray(trained.vectors, dtype=np.float32)},
+        chunks=(detail.tile, trained.vectors.shape[1]),
         attributes={"card": card},
         coordinates={"gene_id": trained.genes},
     )
-    vector: Any = root["vector"]
-    vector[...] = np.ascontiguousarray(trained.vectors)
-    return Output(files=tuple(arrays.files(work.folder)), result=card)
+    return Output(files=files, result=card)
 
 
 def _card(detail: Detail, trained: Trained) -> dict[str, Any]:

@@ -1,0 +1,84 @@
+"""Expression files of any known format: what datasets a file holds, and their rows in blocks.
+
+The format is known by content, not by name. One module a format does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from g2v_dask.errors import InputError
+from g2v_dask.readers import gct, geo_matrix, h5ad, table
+from g2v_dask.readers.source import Block, Format, Source
+from g2v_dask.readers.text import GZIP, Text, pieces
+from g2v_dask.spec import IngestSpec
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def scan(path: Path, spec: IngestSpec) -> list[Source]:
+    """The datasets of a file: one, or one a group. Reads heads only (of samples in rows: the whole file once).
+
+    ``spec.platform`` goes to files that name none.
+    Raises: InputError for a file of no known format, or with a damaged head; and where a group is not found.
+    """
+    prefix = spec.name_prefix
+    samples = None if spec.samples is None else Path(spec.samples)
+    found: list[Source]
+    match sniff(path):
+        case "geo_matrix":
+            found = geo_matrix.scan(path, prefix=prefix)
+        case "gct":
+            found = gct.scan(path, samples=samples, group_by=spec.group_by, prefix=prefix)
+        case "h5ad":
+            found = h5ad.scan(path, samples=samples, group_by=spec.group_by, layer=spec.layer, prefix=prefix)
+        case "table":
+            found = table.scan(
+                path,
+                samples=samples,
+                group_by=spec.group_by,
+                samples_in_rows=spec.samples_in_rows,
+                prefix=prefix,
+            )
+    return [s if s.platform is not None else replace(s, platform=spec.platform) for s in found]
+
+
+def read(source: Source) -> Iterator[Block]:
+    """A dataset in blocks of rows.
+
+    Raises: InputError for damaged content: line, column and value are named.
+    """
+    return {"geo_matrix": geo_matrix.read, "gct": gct.read, "h5ad": h5ad.read, "table": table.read}[
+        source.format
+    ](source)
+
+
+def sniff(path: Path) -> Format:
+    """The format of a file, by its first bytes.
+
+    Raises: InputError if it cannot be read or is of no known format.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        msg = f"expected an expression file at {path}: {error.strerror}"
+        raise InputError(msg) from error
+    if head == HDF5:
+        return "h5ad"
+    if head[:2] == GZIP and _unpacked_head(path) == HDF5:
+        msg = f"{path} is a gzipped HDF5 file; h5ad cannot be read through gzip: gunzip it first"
+        raise InputError(msg)
+    first = (Text(path).line() or "").strip()
+    if first in ("#1.2", "#1.3"):
+        return "gct"
+    if first.startswith(("^DATABASE", "^SERIES", "^SAMPLE", "^PLATFORM", "^Annotation")):
+        msg = f"{path} is a SOFT file; expected the series matrix of that series (…_series_matrix.txt.gz)"
+        raise InputError(msg)
+    return "geo_matrix" if first.startswith("!") else "table"
+
+
+def _unpacked_head(path: Path) -> bytes:
+    return next(pieces(path, 1), b"")[:8]

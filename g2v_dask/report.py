@@ -1,0 +1,189 @@
+"""Answers and summaries as terminal tables and Markdown."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from g2v_dask.errors import InputError
+from g2v_dask.query import Neighbour
+from g2v_dask.store import Artifact, Store, write_file
+
+Rows = Iterable[Mapping[str, Any]]
+
+UNWRAPPED = 10_000  # columns of what is not a terminal: a pipe gets every row on one line
+PROTEIN_ATLAS = "https://www.proteinatlas.org"
+_MARKDOWN = re.compile(r"([\\`*_\[\]|~])")
+_BYTES = ("B", "kB", "MB", "GB", "TB")
+
+_OPEN = {
+    "expression": 'xarray.open_zarr("{path}/data.zarr")\ng2v_dask.open_store("{root}").expression("{name}")',
+    "pairs": (
+        'dask.dataframe.read_parquet("{path}/data.parquet")\ng2v_dask.open_store("{root}").pairs("{name}")'
+    ),
+    "cooccurrence": (
+        'g2v_dask.open_store("{root}").cooccurrence("{name}")  # symmetric; on disk lies the upper triangle'
+    ),
+    "embeddings": 'xarray.open_zarr("{path}/data.zarr")\ng2v_dask.open_store("{root}").embedding("{name}")',
+    "index": 'faiss.read_index("{path}/data.index/shard-00000.faiss")',
+}
+
+
+# -- terminal -----------------------------------------------------------------------------------------------
+
+
+def table(rows: Rows, columns: Sequence[str], *, title: str | None = None) -> None:
+    """Prints rows as a table of these columns; an absent value is left empty."""
+    listed = list(rows)
+    out = Table(box=SIMPLE_HEAD, title=None if title is None else Text(title), title_justify="left")
+    for column in columns:
+        numeric = any(isinstance(row.get(column), int | float) for row in listed)
+        out.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
+    for row in listed:
+        # Text, not markup: a title such as [B cells] is no style
+        out.add_row(*(Text(_cell(column, row.get(column))) for column in columns))
+    _console().print(out)
+
+
+def _console() -> Console:
+    """Stdout as it is now."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=UNWRAPPED)
+
+
+def _cell(column: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if column == "bytes":
+        return byte_size(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+
+
+def byte_size(number: float) -> str:
+    """Bytes in the unit that leaves one to three digits before the point.
+
+    >>> byte_size(999), byte_size(1_234_567)
+    ('999 B', '1.2 MB')
+    """
+    for unit in _BYTES:
+        if number < 1000 or unit == _BYTES[-1]:
+            break
+        number /= 1000
+    return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+
+
+def similar_table(answers: Mapping[str, Sequence[Neighbour]]) -> None:
+    """Prints the neighbours of each gene that was asked for."""
+    for gene, found in answers.items():
+        table([n.as_json() for n in found], ("gene", "cosine", "description"), title=gene)
+
+
+def summary_table(summaries: Sequence[Mapping[str, Any]]) -> None:
+    """Prints what each stage did (``Summary.as_json()``), then notes and quarantined inputs with reasons."""
+    rows = [
+        {
+            "stage": s["stage"],
+            **{word: len(s[word]) for word in ("made", "replaced", "fresh", "quarantined")},
+            "parts": s["parts_run"],
+            "seconds": f"{s['seconds']:.1f}",
+        }
+        for s in summaries
+    ]
+    table(rows, ("stage", "made", "replaced", "fresh", "quarantined", "parts", "seconds"))
+    for summary in summaries:
+        _details(summary)
+
+
+def _details(summary: Mapping[str, Any]) -> None:
+    lines = [str(note) for note in summary["notes"]]
+    if summary["left_out"]:
+        lines.append(f"left out: {', '.join(summary['left_out'])}")
+    lines += [f"quarantined {q['name']}: {q['reason']}" for q in summary["quarantined"]]
+    for line in lines:
+        _console().print(f"{summary['stage']}: {line}", markup=False, soft_wrap=True)
+
+
+def show(artifact: Artifact, store: Store) -> None:
+    """Prints what an artifact is, where it lies, what it was made from, and how to open it in Python."""
+    manifest = artifact.manifest
+    rows: list[tuple[str, Any]] = [
+        ("artifact", artifact.key),
+        ("title", artifact.title),
+        ("path", artifact.path),
+        ("digest", artifact.digest),
+        ("made", manifest["made"].get("at")),
+        *((key, value) for key, value in manifest["identity"].items()),
+        *((key, value) for key, value in artifact.facts.items()),
+        *((f"from {key}", str(digest)[:12]) for key, digest in manifest["inputs"].items()),
+        ("open", how_to_open(artifact, store)),
+    ]
+    table([{"": key, "value": _brief(value)} for key, value in rows], ("", "value"))
+
+
+def how_to_open(artifact: Artifact, store: Store) -> str:
+    """The Python that opens an artifact."""
+    return _OPEN[artifact.kind].format(path=artifact.path, root=store.root, name=artifact.name)
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _cell("", value) if isinstance(value, int) else f"{value:g}"
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= 400 else f"{text[:400]} ... (all of it: --json)"
+
+
+# -- Markdown -----------------------------------------------------------------------------------------------
+
+
+def similar_markdown(answers: Mapping[str, Sequence[Neighbour]], name: str) -> str:
+    """The neighbours of each gene as Markdown tables, each gene linked to the Human Protein Atlas."""
+    parts = [f"# Nearest genes in {escape(name)}\n"]
+    for gene, found in answers.items():
+        parts.append(f"\n## {escape(gene)}\n\n| gene | cosine | description |\n| --- | ---: | --- |\n")
+        parts += [f"| {gene_link(n)} | {n.cosine:.4f} | {escape(n.description)} |\n" for n in found]
+    return "".join(parts)
+
+
+def gene_link(gene: Neighbour) -> str:
+    """A gene's name, linked to its page of the Protein Atlas; without an Ensembl id, to the search for it.
+
+    >>> gene_link(Neighbour(gene="CD3E", cosine=1.0, ensembl="ENSG00000198851"))
+    '[CD3E](https://www.proteinatlas.org/ENSG00000198851-CD3E)'
+    """
+    symbol = quote(gene.gene, safe="")
+    page = f"{quote(gene.ensembl, safe='')}-{symbol}" if gene.ensembl else f"search/{symbol}"
+    return f"[{escape(gene.gene)}]({PROTEIN_ATLAS}/{page})"
+
+
+def escape(text: str) -> str:
+    """Text as Markdown shows it: neither its marks nor HTML in it take effect, and it stays on its line.
+
+    >>> print(escape("a|b <i> x_1"))
+    a\\|b &lt;i&gt; x\\_1
+    """
+    return _MARKDOWN.sub(r"\\\1", html.escape(" ".join(text.split()), quote=False))
+
+
+def write(path: Path, text: str) -> None:
+    """Writes a report; the file is whole, or not there.
+
+    Raises: InputError if the path is a folder or cannot be written.
+    """
+    file = path.expanduser()
+    try:
+        write_file(file, text.encode())
+    except OSError as error:
+        msg = f"cannot write the report {file}: {error.strerror}; name another file"
+        raise InputError(msg) from error
