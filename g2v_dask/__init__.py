@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from g2v_dask.api import open_store as open_store
+    from g2v_dask.api import run as run
 
-_PUBLIC = {"open_store": "g2v_dask.api"}  # where each name comes from
+_PUBLIC = {"open_store": "g2v_dask.api", "run": "g2v_dask.api"}  # where each name comes from
 
-__all__ = ["__version__", "open_store"]  # noqa: F822
+__all__ = ["__version__", "open_store", "run"]  # noqa: F822
 
 
 def __getattr__(name: str) -> Any:

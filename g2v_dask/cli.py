@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from g2v_dask.errors import G2VError, SpecError
+from g2v_dask.errors import G2VError, InputError, SpecError
 from g2v_dask.spec import STAGES, ClusterSpec, RunSpec, Spec, key_of, value_type
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ Command = Callable[..., Any]
 
 def store_option(command: Command) -> Command:
     """``--store``, or the environment's."""
-    return click.option(
-        "--store", required=True, envvar="G2V_STORE", show_envvar=True, help="folder of the store"
-    )(command)
+    return click.option("--store", required=True, envvar="G2V_STORE", show_envvar=True, help="folder of the store")(
+        command
+    )
 
 
 def json_option(command: Command) -> Command:
@@ -45,10 +45,8 @@ def work_options(command: Command) -> Command:
     for decorate in (
         click.option("-q", "--quiet", is_flag=True, help="no progress"),
         click.option("--report", metavar="FILE", help="write a Dask performance report (HTML)"),
-        click.option("--workers", type=int, help="local worker processes [one a core]"),
-        click.option(
-            "--cluster", metavar="ADDRESS", help="local [default], or tcp://host:port of a scheduler"
-        ),
+        click.option("--cluster-workers", type=int, help="local worker processes [one a core]"),
+        click.option("--cluster", metavar="ADDRESS", help="local [default], or tcp://host:port of a scheduler"),
         json_option,
     ):
         command = decorate(command)
@@ -79,9 +77,7 @@ def _options(
     if meta["flags"]:
         flags = [c for c in meta["choices"] if c != field.default]
         return [
-            click.option(
-                f"--{flag}", field.name, flag_value=flag, default=None, help=f"values are {flag}: {text}"
-            )
+            click.option(f"--{flag}", field.name, flag_value=flag, default=None, help=f"values are {flag}: {text}")
             for flag in flags
         ]
     shown = field.default not in (None, dataclasses.MISSING, "") and kind is not bool
@@ -178,14 +174,14 @@ def _stage_command(stage: str, text: str, argument: str | None = None) -> None:
         *,
         store: str,
         cluster: str | None,
-        workers: int | None,
+        cluster_workers: int | None,
         report: str | None,
         quiet: bool,
         as_json: bool,
         **given: Any,
     ) -> None:
         spec = _spec(STAGES[stage], given)
-        where = _cluster(cluster, workers) or ClusterSpec()
+        where = _cluster(cluster, cluster_workers) or ClusterSpec()
         from g2v_dask.flows.pipeline import run_stage
 
         summary = run_stage(store, spec, cluster=where, display=_display(quiet=quiet), report=report)
@@ -212,7 +208,7 @@ def run(
     *,
     spec: str,
     cluster: str | None,
-    workers: int | None,
+    cluster_workers: int | None,
     report: str | None,
     quiet: bool,
     as_json: bool,
@@ -222,7 +218,7 @@ def run(
     It may be stopped at any moment, in any way: the same command goes on where it was.
     """
     loaded = RunSpec.load(spec)
-    where = _cluster(cluster, workers, loaded.cluster)
+    where = _cluster(cluster, cluster_workers, loaded.cluster)
     from g2v_dask.flows.pipeline import run_all
 
     summaries = run_all(loaded, cluster=where, display=_display(quiet=quiet), report=report)
@@ -292,7 +288,7 @@ def export(*, file: str, store: str, name: str | None) -> None:
 @json_option
 def import_(*, file: str, store: str, name: str, truncate: int | None, as_json: bool) -> None:
     """Take the vectors of FILE into the store as an embedding like any other. Formats as in export."""
-    from g2v_dask import run as runner
+    from g2v_dask import driver
     from g2v_dask.spec import ImportSpec
     from g2v_dask.stages import imported
     from g2v_dask.store import Store
@@ -300,7 +296,10 @@ def import_(*, file: str, store: str, name: str, truncate: int | None, as_json: 
     target = Store.open(store, create=True)
     with target.lock():
         spec = ImportSpec(file=file, name=name, truncate=truncate)
-        summary = runner.here(imported, imported.plan(target, spec), target)
+        summary = driver.here(imported, imported.plan(target, spec), target)
+        for refused in summary.quarantined:  # the one input of the command: an error, not a batch with a loss
+            target.quarantine_file("embeddings", refused["name"]).unlink()
+            raise InputError(refused["reason"])
     _print_summaries([summary], as_json=as_json, many=False)
 
 
@@ -353,9 +352,7 @@ def remove(*, artifact: str, store: str) -> None:
 
 @cli.command()
 @store_option
-@click.option(
-    "--young-hours", default=24.0, show_default=True, help="spare unfinished work that was touched since"
-)
+@click.option("--young-hours", default=24.0, show_default=True, help="spare unfinished work that was touched since")
 def gc(*, store: str, young_hours: float) -> None:
     """Delete what no current artifact was made from."""
     opened = _store(store)
@@ -404,9 +401,7 @@ def main() -> NoReturn:
         code = 0
     except Exception as error:  # noqa: BLE001  (the last resort: one line; -v shows the rest)
         notes = "".join(f"; {n}" for n in getattr(error, "__notes__", ()))
-        click.echo(
-            f"g2v: failed: {type(error).__name__}: {error}{notes} ('g2v -v ...' shows where)", err=True
-        )
+        click.echo(f"g2v: failed: {type(error).__name__}: {error}{notes} ('g2v -v ...' shows where)", err=True)
         code = 1
         if verbose:
             traceback.print_exc()

@@ -18,7 +18,6 @@ from typing import IO, Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -168,8 +167,8 @@ def _checked(file: Path, found: Vectors) -> Vectors:
 def _heavy(name: str) -> Any:
     """A library that one format or one method needs, loaded on first use.
 
-    anndata and gensim take seconds to import, and ``g2v similar`` must answer in one; this is the only
-    place where the package loads a library late outside the command line.
+    anndata and gensim take seconds to import, even pyarrow.compute 50 ms, and ``g2v similar``, which loads
+    this module, must answer within one: so this is the one place that loads libraries late.
     """
     return importlib.import_module(name)
 
@@ -188,9 +187,7 @@ def _header(file: Path, line: bytes) -> tuple[int, int]:
         raise InputError(msg)
     rows, components = (int(f) for f in fields)
     if not (rows > 0 and 0 < components <= MOST_COMPONENTS):
-        msg = (
-            f"{file}: the first line says {rows} rows of {components} values; expected 1 to {MOST_COMPONENTS}"
-        )
+        msg = f"{file}: the first line says {rows} rows of {components} values; expected 1 to {MOST_COMPONENTS}"
         raise InputError(msg)
     return rows, components
 
@@ -257,13 +254,14 @@ def _text_batches(stream: IO[bytes], components: int, *, spare: bool) -> Iterato
 def _write_text(stream: IO[bytes], _path: Path, embedding: VectorsLike) -> None:
     words = _words_without_space(embedding)
     rows, components = embedding.vectors.shape
+    join = _heavy("pyarrow.compute").binary_join_element_wise
     stream.write(b"%d %d\n" % (rows, components))
     for start in range(0, rows, TEXT_ROWS):
         block = embedding.vectors[start : start + TEXT_ROWS]
         columns: list[Any] = [pa.array(words[start : start + TEXT_ROWS], pa.string())]
         # Arrow writes the shortest decimal that reads back as the same float32
         columns += [pa.array(np.ascontiguousarray(c)).cast(pa.string()) for c in block.T]
-        lines = pc.binary_join_element_wise(*columns, " ").to_pylist()
+        lines = join(*columns, " ").to_pylist()
         stream.write("".join(f"{line}\n" for line in lines).encode())
 
 
@@ -374,7 +372,7 @@ def _write_npz(stream: IO[bytes], _path: Path, embedding: VectorsLike) -> None:
 
 def _read_npz(file: Path, truncate: int | None) -> Vectors:
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             missing = {"genes", "vectors"} - set(archive.files)
             if missing:
                 msg = f"{file}: needs arrays genes and vectors; it holds {', '.join(archive.files)}"
@@ -383,7 +381,7 @@ def _read_npz(file: Path, truncate: int | None) -> Vectors:
             card = _card(archive["card"].item() if "card" in archive.files else None)
     except InputError:
         raise
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, AttributeError) as error:
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, TypeError, AttributeError) as error:
         msg = f"{file} is not a whole npz file of plain arrays ({error}); save it with numpy.savez"
         raise InputError(msg) from error
     if genes.dtype.kind not in "UT":

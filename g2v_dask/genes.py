@@ -158,18 +158,25 @@ class GeneTable:
         """
         known: dict[str, tuple[str, str]] = {}
         symbols: list[str] = []
+        exact = 0
         counts: Counter[str] = Counter(
             dict.fromkeys(("symbol", "ensembl", "entrez", "alias", "ambiguous", "unknown"), 0)
         )
         left: dict[str, dict[str, None]] = {"ambiguous": {}, "unknown": {}}
+        rows = self._row
         for raw in ids:
             text = raw.strip()
+            if text in rows:
+                symbols.append(text)
+                exact += 1
+                continue
             if (hit := known.get(text)) is None:
                 hit = known[text] = self.lookup(text)
             symbols.append(hit[0])
             counts[hit[1]] += 1
             if hit[1] in left and len(left[hit[1]]) < SHOWN:
                 left[hit[1]][text] = None
+        counts["symbol"] += exact
         return Translation(
             symbols=symbols,
             counts=dict(counts),

@@ -70,9 +70,7 @@ class Target:
 
     def folder(self, store: Store) -> Path:
         """Where its files lie."""
-        return (
-            store.folder(self.kind, self.name, self.digest) if self.kind else store.work(self.digest) / "data"
-        )
+        return store.folder(self.kind, self.name, self.digest) if self.kind else store.work(self.digest) / "data"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,9 +190,7 @@ def execute(
     Returns: ``{"state": "done" | "refused" | "superseded", ...}``; an InputError is an answer, not a failure.
     """
     started = time.monotonic()
-    work = Work(
-        store=store, target=target, round=round_, part=part, token=token, progress=_reporter(target, part)
-    )
+    work = Work(store=store, target=target, round=round_, part=part, token=token, progress=_reporter(target, part))
     try:
         work.alive()
         with threadpool_limits(1):

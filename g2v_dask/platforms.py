@@ -84,7 +84,9 @@ class PlatformTable:
                 cell = _bare(cells[gene]) if len(cells) > gene else ""
                 names.setdefault(key, set()).update(_genes(cell, header[gene].lower()))
         if not any(names.values()):
-            msg = f"{file} names no gene: expected symbols in column {header[gene]!r}, found none in {len(names):,} rows"
+            msg = (
+                f"{file} names no gene: expected symbols in column {header[gene]!r}, found none in {len(names):,} rows"
+            )
             raise InputError(msg)
         return cls(
             path=file,

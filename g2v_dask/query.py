@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -70,23 +70,24 @@ class Embedding:
         """The row of each gene."""
         return {gene: row for row, gene in enumerate(self.genes.tolist())}
 
-    @cached_property
+    @property
     def table(self) -> GeneTable:
         """The bundled gene table, for names and descriptions."""
-        return GeneTable.load(None)
-
-    @cached_property
-    def _ensembl(self) -> Mapping[str, str]:
-        """The Ensembl ids of each symbol, separated by ``|``."""
-        return dict(zip(self.table.symbol, self.table.ensembl, strict=True))
+        return _bundled_table()
 
     def resolve(self, gene: str) -> str:
         """The gene of this embedding that a symbol, Ensembl id, Entrez id or alias names, in any case.
 
-        Words need not be genes: one is found as it is written before the table is asked, else in any case.
-        Raises: InputError for a name that is not here, with the closest ones.
+        Words need not be genes: the gene table is asked only if no word here, or no single one in another
+        case, is the one given.
+        Raises: InputError for a name that is not here, with the closest ones, or that names several.
         """
-        return gene if gene in self.rows else self.table.resolve(gene, self.rows)
+        if gene in self.rows:
+            return gene
+        # before the table: its index of aliases in any case takes 0.2 s to build
+        upper = gene.strip().upper()
+        same = [word for word in self.rows if word.upper() == upper]
+        return same[0] if len(same) == 1 else self.table.resolve(gene, self.rows)
 
     def similar(self, gene: str, k: int = 10) -> list[Neighbour]:
         """The k nearest other genes by cosine, best first, ties by gene id; all of them if k is larger.
@@ -112,7 +113,7 @@ class Embedding:
             gene=gene,
             cosine=value + 0.0,  # no -0.0
             description=self.table.describe(gene),
-            ensembl=self._ensembl.get(gene, "").partition("|")[0],
+            ensembl=_bundled_ensembl().get(gene, "").partition("|")[0],
         )
 
     def _propose(self, query: NDArray[np.float64], k: int) -> list[int]:
@@ -130,6 +131,19 @@ class Embedding:
     def to_anndata(self) -> Any:
         """An AnnData object: genes as observations, vectors as X, the card as JSON in ``uns["card"]``."""
         return exchange.to_anndata(self)
+
+
+@cache
+def _bundled_table() -> GeneTable:
+    """Read once a process, when first asked for: it takes 0.1 s."""
+    return GeneTable.load(None)
+
+
+@cache
+def _bundled_ensembl() -> Mapping[str, str]:
+    """The Ensembl ids of each symbol, separated by ``|``."""
+    table = _bundled_table()
+    return dict(zip(table.symbol, table.ensembl, strict=True))
 
 
 def open_embedding(store: Store, name: str | None = None) -> Embedding:
@@ -157,9 +171,7 @@ def _open_shards(store: Store, artifact: Artifact) -> tuple[Any, ...]:
     index = None if digest is None else store.committed("index", artifact.name, digest)
     if index is None or index.manifest["inputs"].get(artifact.key) != artifact.digest:
         return ()
-    files = sorted(
-        index.path / f["path"] for f in index.manifest["files"] if str(f["path"]).endswith(".faiss")
-    )
+    files = sorted(index.path / f["path"] for f in index.manifest["files"] if str(f["path"]).endswith(".faiss"))
     shards = tuple(_open_shard(file) for file in files)
     rows = sum(shard.ntotal for shard in shards)
     if rows != index.facts["genes"]:

@@ -28,9 +28,7 @@ _BYTES = ("B", "kB", "MB", "GB", "TB")
 
 _OPEN = {
     "expression": 'xarray.open_zarr("{path}/data.zarr")\ng2v_dask.open_store("{root}").expression("{name}")',
-    "pairs": (
-        'dask.dataframe.read_parquet("{path}/data.parquet")\ng2v_dask.open_store("{root}").pairs("{name}")'
-    ),
+    "pairs": ('dask.dataframe.read_parquet("{path}/data.parquet")\ng2v_dask.open_store("{root}").pairs("{name}")'),
     "cooccurrence": (
         'g2v_dask.open_store("{root}").cooccurrence("{name}")  # symmetric; on disk lies the upper triangle'
     ),
@@ -121,7 +119,7 @@ def show(artifact: Artifact, store: Store) -> None:
     rows: list[tuple[str, Any]] = [
         ("artifact", artifact.key),
         ("title", artifact.title),
-        ("path", artifact.path),
+        ("path", str(artifact.path)),
         ("digest", artifact.digest),
         ("made", manifest["made"].get("at")),
         *((key, value) for key, value in manifest["identity"].items()),
@@ -129,7 +127,7 @@ def show(artifact: Artifact, store: Store) -> None:
         *((f"from {key}", str(digest)[:12]) for key, digest in manifest["inputs"].items()),
         ("open", how_to_open(artifact, store)),
     ]
-    table([{"": key, "value": _brief(value)} for key, value in rows], ("", "value"))
+    table([{"field": key, "value": _brief(value)} for key, value in rows], ("field", "value"))
 
 
 def how_to_open(artifact: Artifact, store: Store) -> str:

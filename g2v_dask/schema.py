@@ -102,12 +102,8 @@ EMBEDDINGS = Group(
     version=1,
     coordinates=("gene_id",),
     variables=(
-        Variable(
-            name="vector", dims=("gene", "component"), dtypes=("float32",), doc="one row a gene, as trained"
-        ),
-        Variable(
-            name="gene_id", dims=("gene",), dtypes=("string",), doc="gene ids: count descending, then id"
-        ),
+        Variable(name="vector", dims=("gene", "component"), dtypes=("float32",), doc="one row a gene, as trained"),
+        Variable(name="gene_id", dims=("gene",), dtypes=("string",), doc="gene ids: count descending, then id"),
     ),
 )
 

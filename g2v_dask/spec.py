@@ -275,9 +275,7 @@ class TrainSpec(Spec):
         choices=("continuous", "restart"),
         only="skipgram",
     )
-    learning_rate: float = option(
-        "learning rate at the start", 0.025, role="identity", low=1e-6, only="skipgram"
-    )
+    learning_rate: float = option("learning rate at the start", 0.025, role="identity", low=1e-6, only="skipgram")
     min_count: int = option(
         "genes in fewer pairs get no vector (5: paper; 1: published code)",
         5,
@@ -406,9 +404,7 @@ class RunSpec:
         if not isinstance(cluster, Mapping):
             msg = f"spec: cluster must be a table, got {cluster!r}"
             raise SpecError(msg)
-        steps = tuple(
-            step for stage in STAGES if stage in table for step in _steps(stage, table[stage], base)
-        )
+        steps = tuple(step for stage in STAGES if stage in table for step in _steps(stage, table[stage], base))
         return cls(store=_under(base, store), cluster=ClusterSpec.build(cluster), steps=steps)
 
 

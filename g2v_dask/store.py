@@ -55,9 +55,7 @@ def check_name(name: str) -> str:
 
 def canonical(value: Any) -> bytes:
     """JSON with sorted keys and no spare spaces: the same value gives the same bytes."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
-    ).encode()
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 
 
 def digest_of(value: Any) -> str:
@@ -175,9 +173,7 @@ class Store:
         strangers = sorted(p.name for p in root.iterdir()) if root.is_dir() else []
         if strangers or not (create or imagine):
             hint = f"it holds {strangers[0]!r} and no g2v.json" if strangers else "there is nothing"
-            msg = (
-                f"no store at {root}: {hint}. 'g2v ingest FILES... --store FOLDER' makes one in a new folder."
-            )
+            msg = f"no store at {root}: {hint}. 'g2v ingest FILES... --store FOLDER' makes one in a new folder."
             raise StoreError(msg)
         if create:
             write_json(root / "g2v.json", {"format": schema.FORMAT_VERSION, "tile": TILE})
@@ -317,9 +313,7 @@ class Store:
         """Deletes what no HEAD reaches through the manifests' inputs, and work that is not young."""
         keep = {self.folder(*key) for key in self._reachable()}
         now = time.time()
-        gone = [
-            p for kind in schema.KINDS for p in (self.root / kind).glob("*/*") if p.is_dir() and p not in keep
-        ]
+        gone = [p for kind in schema.KINDS for p in (self.root / kind).glob("*/*") if p.is_dir() and p not in keep]
         gone = [p for p in gone if not self._busy(p.name, now, young_seconds)]
         gone += [p for p in (self.root / ".work").glob("*") if now - _touched(p) > young_seconds]
         gone += list(self.root.glob(".gone-*"))

@@ -52,32 +52,33 @@ class MemoryMatrix:
         return [[names[r], names[c]] for r, c, v in triples for _ in range(int(v))]
 
 
-def modules(genes: int, cells: int, *, seed: int = 0, size: int = 100, tile: int = 1024) -> MemoryMatrix:
-    """About ``cells`` cells of the upper triangle in overlapping modules, degrees with a heavy tail.
+def modules(genes: int, cells: int, *, seed: int = 0, tile: int = 1024) -> MemoryMatrix:
+    """About ``cells`` cells of the upper triangle in modules of many sizes, degrees with a heavy tail.
 
     Values: geometric, mean 1.7, as of few datasets that share a pair.
     """
     rng = np.random.default_rng(seed)
-    weight = np.minimum(rng.pareto(1.3, genes) + 0.1, 30.0)
-    ends = np.cumsum(weight)
-    place = rng.permutation(genes)
-    keys = np.empty(0, np.int64)
-    for _ in range(40):
-        want = cells - len(keys)
-        if want <= 0:
-            break
-        a = np.searchsorted(ends, rng.random(2 * want + 16) * ends[-1]).clip(0, genes - 1)
-        near = rng.random(len(a)) < 0.7
-        span = size * (1 + (a // size) % 7)  # modules of several sizes
-        low = np.where(near, a // span * span, 0)
-        high = np.where(near, np.minimum(low + span, genes), genes)
-        start = np.where(low > 0, ends[low - 1], 0.0)
-        b = np.searchsorted(ends, start + rng.random(len(a)) * (ends[high - 1] - start)).clip(0, genes - 1)
-        a, b = place[a], place[b]
-        fresh = (np.minimum(a, b) * genes + np.maximum(a, b))[a != b]
-        keys = np.unique(np.concatenate([keys, fresh]))
-        if len(keys) > cells:
-            keys = np.sort(rng.permutation(keys)[:cells])
-    values = np.minimum(rng.geometric(0.6, len(keys)), 900).astype(np.uint32)
+    weight = np.minimum(rng.pareto(1.3, genes) + 0.1, 10.0).astype(np.float32)
+    most = max(genes // 60, 2)
+    module = (most * rng.random(genes) ** 2).astype(np.int32)
+
+    def chance(part: NDArray[np.int64]) -> NDArray[np.float32]:
+        near = np.where(module[part, None] == module, np.float32(40), np.float32(1))
+        return np.outer(weight[part], weight) * near
+
+    probe = rng.choice(genes, min(genes, 400), replace=False)
+    seen, scale = chance(probe), cells / (genes * genes)
+    for _ in range(30):
+        scale *= (2 * cells / genes**2) / np.minimum(seen * np.float32(scale), 1).mean()
+    rows, cols = [], []
+    for start in range(0, genes, 512):
+        part = np.arange(start, min(start + 512, genes))
+        drawn = rng.random((len(part), genes), dtype=np.float32) < chance(part) * np.float32(scale)
+        r, c = np.nonzero(drawn)
+        upper = c > r + start
+        rows.append(r[upper] + start)
+        cols.append(c[upper])
+    r, c = np.concatenate(rows), np.concatenate(cols)
+    values = np.minimum(rng.geometric(0.6, len(r)), 900).astype(np.uint32)
     names = np.array([f"G{i:05d}" for i in range(genes)])
-    return MemoryMatrix(genes=names, rows=keys // genes, cols=keys % genes, values=values, tile=tile)
+    return MemoryMatrix(genes=names, rows=r, cols=c, values=values, tile=tile)

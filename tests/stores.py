@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from g2v_dask import arrays, run, schema, tiles
+from g2v_dask import arrays, driver, schema, tiles
 from g2v_dask.spec import IndexSpec
 from g2v_dask.stages import index
 from g2v_dask.store import Artifact, Store, digest_of, file_sha256, write_json
@@ -35,22 +35,21 @@ def embedding(
     digest = digest_of([name, genes, rows.tolist()])
     folder = store.folder("embeddings", name, digest)
     facts = {"genes": len(genes), "components": rows.shape[1], **(card or {})}
-    arrays.create(
+    arrays.write(
         folder,
         "embeddings",
-        shapes={"vector": rows.shape},
-        chunks={"vector": (store.tile, rows.shape[1])},
+        data={"vector": rows},
+        chunks=(store.tile, rows.shape[1]),
         attributes={"card": facts},
         coordinates={"gene_id": genes},
     )
-    arrays.writable(folder, "vector")[...] = rows
     return commit(store, "embeddings", name, digest, facts, stage="train")
 
 
 def indexed(store: Store, name: str, *, shard_rows: int) -> None:
     """Commits ``index/<name>`` by the stage itself."""
     made = index.plan(store, IndexSpec(name=name, shard_rows=shard_rows))
-    assert run.here(index, made, store).names == [name]
+    assert driver.here(index, made, store).names == [name]
 
 
 def pairs(store: Store, name: str, rows: list[tuple[str, str, float]], *, group: int = 1 << 20) -> Artifact:
@@ -85,9 +84,7 @@ def cooccurrence(store: Store, name: str, genes: list[str], matrix: NDArray[np.u
     return commit(store, "cooccurrence", name, digest, {"genes": size})
 
 
-def commit(
-    store: Store, kind: str, name: str, digest: str, facts: dict[str, Any], *, stage: str = "test"
-) -> Artifact:
+def commit(store: Store, kind: str, name: str, digest: str, facts: dict[str, Any], *, stage: str = "test") -> Artifact:
     """Commits what lies in an artifact's folder."""
     folder = store.folder(kind, name, digest)
     files = [

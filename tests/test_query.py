@@ -22,15 +22,11 @@ from tests import stores
 GENES = ["CD3E", "CD3D", "TP53", "RPL3", "RPS6", "HLA-A"]
 
 
-def embedding(
-    vectors: NDArray[np.floating], genes: list[str] | None = None, shard_rows: int = 0
-) -> Embedding:
+def embedding(vectors: NDArray[np.floating], genes: list[str] | None = None, shard_rows: int = 0) -> Embedding:
     """An embedding in memory; with FAISS shards of so many rows if asked for."""
     rows = np.asarray(vectors, dtype=np.float32)
     names = [f"word{i:04d}" for i in range(len(rows))] if genes is None else genes
-    return Embedding(
-        name="e", digest="", genes=np.array(names), vectors=rows, card={}, shards=shards(rows, shard_rows)
-    )
+    return Embedding(name="e", digest="", genes=np.array(names), vectors=rows, card={}, shards=shards(rows, shard_rows))
 
 
 def shards(rows: NDArray[np.float32], size: int) -> tuple[object, ...]:
@@ -49,9 +45,7 @@ def naive(made: Embedding, gene: str, k: int, digits: int = 12) -> list[tuple[st
     norms = np.sqrt((rows * rows).sum(axis=1))
     values = (rows * rows[row]).sum(axis=1) / (np.where(norms > 0, norms, 1) * norms[row])
     found = [
-        (-round(float(v), digits), str(g))
-        for i, (g, v) in enumerate(zip(made.genes, values, strict=True))
-        if i != row
+        (-round(float(v), digits), str(g)) for i, (g, v) in enumerate(zip(made.genes, values, strict=True)) if i != row
     ]
     return [(g, -v) for v, g in sorted(found)[:k]]
 
@@ -150,6 +144,13 @@ def test_resolve__symbol_ensembl_entrez_alias_any_case_and_words(asked: str, fou
     assert made.resolve(asked) == found
 
 
+def test_resolve__two_words_that_differ_in_case() -> None:
+    made = embedding(np.ones((3, 2)), ["King", "KING", "CD3E"])
+    assert made.resolve("KING") == "KING"
+    with pytest.raises(InputError, match="several genes: KING, King"):
+        made.resolve("king")
+
+
 def test_similar__describes() -> None:
     made = embedding(np.array([[1, 0], [1, 0.1], [1, 0.2]]), ["CD3E", "TP53", "xyzzy"])
     known, unknown = made.similar("CD3E")
@@ -219,9 +220,7 @@ heavy = "pandas xarray anndata gensim numba distributed dask scipy h5py sklearn"
 sys.exit(",".join(m for m in heavy if m in sys.modules) or 0)
 """
     out = Path(store.root).parent / "answer.md"
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(store.root), str(out)], capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code, str(store.root), str(out)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "cosine" in done.stdout
     assert "proteinatlas.org" in out.read_text()

@@ -75,17 +75,13 @@ def test_commit__makes_it_current_and_removes_strays(store: Store) -> None:
     assert store.committed("pairs", "x", first.digest) == first
 
 
-@pytest.mark.parametrize(
-    ("harm", "message"), [("unlink", "is missing"), ("flip", "is damaged"), ("cut", "is damaged")]
-)
+@pytest.mark.parametrize(("harm", "message"), [("unlink", "is missing"), ("flip", "is damaged"), ("cut", "is damaged")])
 def test_commit__refuses_damaged_parts(store: Store, harm: str, message: str) -> None:
     good = make(store, "pairs", "x", "data")
     (good.path / "manifest.json").unlink()
     (store.root / "pairs" / "x" / "HEAD").unlink()
     file = good.path / "data.txt"
-    {"unlink": file.unlink, "flip": lambda: file.write_text("dAta"), "cut": lambda: file.write_text("d")}[
-        harm
-    ]()
+    {"unlink": file.unlink, "flip": lambda: file.write_text("dAta"), "cut": lambda: file.write_text("d")}[harm]()
     with pytest.raises(StoreError, match=message):
         store.commit(good)
     assert store.names("pairs") == []
@@ -130,9 +126,7 @@ def test_lock__one_writer_and_it_says_who(store: Store) -> None:
         "import sys, time\nfrom g2v_dask.store import Store\n"
         "with Store.open(sys.argv[1]).lock():\n    print('held', flush=True)\n    time.sleep(60)\n"
     )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(store.root)], stdout=subprocess.PIPE, text=True
-    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(store.root)], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"

@@ -19,6 +19,8 @@ ORDER = [
     ["genes", "platforms"],
     ["kernels"],
     ["readers"],
+    ["prepare"],
+    ["exchange"],
     ["store"],
     ["arrays"],
     ["parts"],
@@ -26,9 +28,8 @@ ORDER = [
     ["stages"],
     ["cluster"],
     ["progress"],
-    ["run"],
+    ["driver"],
     ["query"],
-    ["exchange"],
     ["report"],
     ["flows"],
     ["api"],
@@ -88,7 +89,5 @@ def test_files__have_one_job(path: Path) -> None:
 def test_import__is_quick() -> None:
     """`import g2v_dask` loads no numeric library."""
     code = "import sys, g2v_dask; print(','.join(sys.modules))"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True
-    ).stdout.split(",")
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split(",")
     assert not {"numpy", "dask", "zarr", "pandas", "pyarrow"} & set(loaded)

@@ -9,19 +9,17 @@ from typing import Any
 
 from distributed import performance_report
 
-from g2v_dask import run, stages
+from g2v_dask import driver, stages
 from g2v_dask.cluster import Cluster, connect
+from g2v_dask.driver import Summary
 from g2v_dask.errors import InputError
 from g2v_dask.parts import Plan
 from g2v_dask.progress import Display
-from g2v_dask.run import Summary
 from g2v_dask.spec import ClusterSpec, IndexSpec, IngestSpec, MergeSpec, PairsSpec, RunSpec, Spec, TrainSpec
 from g2v_dask.store import Store
 
 
-def run_stage(
-    url: str, spec: Spec, *, cluster: ClusterSpec, display: Display, report: str | None = None
-) -> Summary:
+def run_stage(url: str, spec: Spec, *, cluster: ClusterSpec, display: Display, report: str | None = None) -> Summary:
     """Runs one stage on a store; ``ingest`` makes the store where there is none.
 
     Returns: what was made, what was fresh, what is quarantined.
@@ -64,27 +62,25 @@ def plan_all(spec: RunSpec) -> list[dict[str, Any]]:
         stage = stage_spec.stage()
         if waiting_for is not None and waiting_for != stage:
             name = getattr(stage_spec, "name", None) or "*"
-            rows.append(
-                {"stage": stage, "name": name, "parts": None, "bytes": None, "state": f"after {waiting_for}"}
-            )
+            rows.append({"stage": stage, "name": name, "parts": None, "bytes": None, "state": f"after {waiting_for}"})
             members.take(stage_spec, [name])
             continue
         plan = stages.load(stage).plan(store, stage_spec)
-        rows += run.preview(plan, store)
+        rows += driver.preview(plan, store)
         members.take(stage_spec, _current(plan, store))
-        if any(run.state(store, t) == "todo" for t in plan.targets if t.kind):
+        if any(driver.state(store, t) == "todo" for t in plan.targets if t.kind):
             waiting_for = stage
     return rows
 
 
 def _current(plan: Plan, store: Store) -> list[str]:
-    return [t.name for t in plan.targets if t.kind and run.state(store, t) != "quarantined"]
+    return [t.name for t in plan.targets if t.kind and driver.state(store, t) != "quarantined"]
 
 
 def _one(store: Store, spec: Spec, there: Cluster, display: Display) -> Summary:
     stage = stages.load(spec.stage())
     plan = stage.plan(store, spec)
-    summary = run.drive(stage, plan, store, there, display)
+    summary = driver.drive(stage, plan, store, there, display)
     display.say(_line(summary))
     return summary
 

@@ -13,8 +13,8 @@ Slack. What a float32 product of the short vectors may lack of the r that decide
   GUARD = 1e-9, which `slack` adds; rho is never short, since its square is made GUARD larger.
 - Rounding to float32 and a float32 sum of m + 1 products in any order: relative to the product of the
   lengths, which are at most sqrt(1 + 2 GUARD), no more than gamma(m + 3): two roundings of factors, one of
-  the product and m of sums (Higham 2002, eq. 3.5). `reach` takes gamma(m + 4): what is left over, u = 6e-8, pays
-  for the lengths.
+  the product and m of sums (Higham 2002, eq. 3.5). `reach` takes gamma(m + 4); the u = 6e-8 that is left
+  over pays for the lengths.
 - The float64 dot that decides is itself within (s + 3) 2^-53 < 2e-11 of r, part of the same remainder.
 
 So a pair with r >= t has a short product >= t - reach(m + 1) - GUARD, and nothing is lost.
@@ -96,9 +96,7 @@ def shorten(unit: NDArray[np.float64], axes: NDArray[np.float64], out: NDArray[n
     out[:, -1] = np.sqrt(np.maximum(rest, 0.0) + GUARD)
 
 
-def candidate_rates(
-    scores: NDArray[np.float64], threshold: float, ranks: tuple[int, ...]
-) -> dict[int, float]:
+def candidate_rates(scores: NDArray[np.float64], threshold: float, ranks: tuple[int, ...]) -> dict[int, float]:
     """For each rank the share of all pairs of these genes whose bound reaches `threshold`.
 
     Memory: genes² × 8 bytes.
@@ -153,8 +151,7 @@ def choose_rank(rates: Mapping[int, float], *, samples: int, genes: int, always:
     if not rates:
         return None
     cost, rank = min(
-        (cost_bounded(rank=rank, rate=rate, samples=samples, genes=genes), rank)
-        for rank, rate in rates.items()
+        (cost_bounded(rank=rank, rate=rate, samples=samples, genes=genes), rank) for rank, rate in rates.items()
     )
     return rank if always or cost < cost_plain(samples=samples) else None
 

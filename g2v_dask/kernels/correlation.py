@@ -11,7 +11,7 @@ product below (the k-th largest of a gene's products) - 2 e cannot be one of tha
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -26,6 +26,7 @@ from g2v_dask.kernels import bound, pick
 DEFAULT_TILE = 512  # a product of 1 MiB and its factors stay in L2
 BATCH = 4  # tiles a thread takes at a time
 BUFFER_TILES = 2  # a thread's buffer of pairs: one tile whole, and room before it
+EMIT_BATCH = 1024  # genes whose lists become pairs at a time
 Method = Literal["auto", "plain", "bounded"]
 
 
@@ -97,6 +98,7 @@ def pairs_above(
     if not -1.0 <= threshold <= 1.0:
         message = f"expected a threshold from -1 to 1, got {threshold}"
         raise InputError(message)
+    threshold = float(threshold)  # an int would be compiled anew
     _check_limits(max_pairs, threads, tile)
     with threadpoolctl.threadpool_limits(1, "blas"):
         unit = _standardised(expression, threads)
@@ -105,7 +107,7 @@ def pairs_above(
         picker = _Picker(genes * (genes - 1) // 2, max_pairs, f"r >= {threshold}")
         _scan(unit, left, floor, threshold, picker, threads, tile)
         del left, unit
-    return _sorted(picker.chunks, genes, name)
+    return _sorted(picker, genes, name)
 
 
 def pairs_top_k(
@@ -134,7 +136,7 @@ def pairs_top_k(
     >>> x = np.array([[1, 2, 4, 9], [2, 4, 3, 1], [3, 6, 2, 5], [4, 8.5, 1, 5]], np.float32)
     >>> best = pairs_top_k(x, k=1)
     >>> list(zip(best.gene_a.tolist(), best.gene_b.tolist()))
-    [(0, 1), (0, 3), (2, 3)]
+    [(0, 1), (2, 3)]
     """
     if k < 1:
         message = f"expected k of at least 1, got {k}"
@@ -156,7 +158,6 @@ def pairs_top_k(
             raise TooManyPairs(found=least, estimate=genes * k, max_pairs=max_pairs, rule=described)
         partner, r = _lists(unit, samples, k, threads, tile)
     picker = _Picker(genes, max_pairs, described)
-
     listings = 2 if rule == "mutual" else 1
 
     def emit(batch: range) -> None:
@@ -165,8 +166,8 @@ def pairs_top_k(
         n = pick.emit_top(partner, r, batch.start, batch.stop, listings, a, b, out)
         picker.add(a[:n].copy(), b[:n].copy(), out[:n].copy(), len(batch))
 
-    _each(emit, genes, 1024, threads)
-    return _sorted(picker.chunks, genes, "plain")
+    _each(emit, genes, EMIT_BATCH, threads)
+    return _sorted(picker, genes, "plain")
 
 
 def strongest(expression: NDArray[np.float32], *, threads: int = 1) -> float:
@@ -192,24 +193,27 @@ def memory_bytes(
     """The most bytes these functions hold at once beyond `expression` (and Python with its libraries).
 
     genes × (8 × padded samples + 4 × max(samples, 64))      unit vectors in float64; factors in float32
-    + threads × 36 × tile²                                   a product, and a buffer of pairs of two tiles
     + 32 × pairs                                             pairs as found, and as sorted
+    + threads × 4 × tile²                                    a product
+    and above a threshold: threads × 64 × tile²              buffers of pairs of two tiles, and their copies
     + 2,048 × (8 × samples + 1,500) × 3                      the sample that the bound's choice is made from
-    and with `k`: genes × 8 × (2 k + 16)                     what may be among the k best
-    + genes × 12 × k                                         the lists
-    where pairs = min(max_pairs, genes × (genes - 1) / 2, with k also genes × k), plus what the buffers hold.
+    or with `k`: genes × (8 × (2 k + 16) + 12 × k)           what may be among the k best, and the lists
+    + threads × 1,024 × 32 × k                               buffers of pairs, and their copies
+    where padded is samples rounded up to 8, and pairs is genes × (genes - 1) / 2, at most max_pairs, and with
+    `k` at most genes × k.
     """
     padded = -(-samples // pick.LANES) * pick.LANES
     pairs = genes * (genes - 1) // 2
-    total = genes * (8 * padded + 4 * max(samples, 64)) + threads * 36 * tile * tile
-    total += bound.AXES_SAMPLE * (8 * samples + 1500) * 3
-    if k is not None:
+    total = genes * (8 * padded + 4 * max(samples, 64)) + threads * 4 * tile * tile
+    if k is None:
+        total += threads * 64 * tile * tile + bound.AXES_SAMPLE * (8 * samples + 1500) * 3
+    else:
         k = min(k, genes - 1)
         pairs = min(pairs, genes * k)
-        total += genes * 8 * _capacity(genes, k) + genes * 12 * k
+        total += genes * (8 * _capacity(genes, k) + 12 * k) + threads * EMIT_BATCH * 32 * k
     if max_pairs is not None:
         pairs = min(pairs, max_pairs)
-    return total + 32 * (pairs + threads * tile * tile)
+    return total + 32 * pairs
 
 
 class _Picker:
@@ -229,9 +233,7 @@ class _Picker:
             self._done += done
             if self._max_pairs is not None and self._found > self._max_pairs:
                 estimate = self._found * self._size // max(self._done, 1)
-                raise TooManyPairs(
-                    found=self._found, estimate=estimate, max_pairs=self._max_pairs, rule=self._rule
-                )
+                raise TooManyPairs(found=self._found, estimate=estimate, max_pairs=self._max_pairs, rule=self._rule)
 
 
 class _Batches:
@@ -480,16 +482,11 @@ def _pairs_in(spans: NDArray[np.int64]) -> int:
     return int(np.where(on_diagonal, rows * (rows - 1) // 2, rows * cols).sum())
 
 
-def _sorted(
-    chunks: Sequence[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]],
-    genes: int,
-    method: str,
-) -> PairList:
-    """The chunks as one list in the order of (a, b): two counting sorts, the smaller gene last."""
-    a, b, r = (
-        np.concatenate([chunk[part] for chunk in chunks]) if chunks else np.empty(0, dtype)
-        for part, dtype in enumerate((np.int32, np.int32, np.float64))
-    )
+def _sorted(picker: _Picker, genes: int, method: str) -> PairList:
+    """What was picked as one list in the order of (a, b): two counting sorts, the smaller gene last."""
+    parts = zip(*picker.chunks, strict=True) if picker.chunks else ([np.empty(0, t)] for t in "iid")
+    a, b, r = (np.concatenate(part) for part in parts)
+    picker.chunks.clear()  # before the sort's own copy: never three at once
     first = np.empty_like(a), np.empty_like(b), np.empty_like(r)
     pick.order_by(b, genes, a, b, r, *first)
     pick.order_by(first[0], genes, *first, a, b, r)

@@ -11,6 +11,8 @@ and the SIMD loop is lost (8 x). No slices per pair: each takes a reference, and
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.linalg.cython_blas  # noqa: F401  Numba's np.dot calls this BLAS; loaded before anyone limits threads
 from numba import njit
@@ -188,7 +190,7 @@ def gene_of(key: np.int64) -> np.int32:
 
 
 @njit(nogil=True, cache=True)
-def kth_largest(keys: NDArray[np.int64], k: int) -> np.int64:
+def kth_largest(keys: NDArray[Any], k: int) -> Any:
     """The k-th largest of `keys`, which it reorders (Hoare's selection, middle pivot)."""
     low, high, want = 0, keys.size - 1, k - 1
     while low < high:
@@ -209,8 +211,7 @@ def kth_largest(keys: NDArray[np.int64], k: int) -> np.int64:
             low = i
         else:
             break
-    found: np.int64 = keys[want]
-    return found
+    return keys[want]
 
 
 @njit(nogil=True, cache=True)
@@ -244,12 +245,10 @@ def best_exact(
     for q in range(found.size):
         exact[q] = dot(unit, gene, found[q])
     if found.size > k:
-        ranked = exact.copy()
-        ranked.sort()
-        least = ranked[found.size - k]
+        least = kth_largest(exact.copy(), k)
         ties = k - np.sum(exact > least)  # how many of those equal to the k-th still find room
     else:
-        least, ties = -np.inf, 0
+        least, ties = -np.inf, np.int64(0)
     n = 0
     for q in range(found.size):
         if exact[q] > least or (exact[q] == least and ties > 0):
@@ -290,12 +289,9 @@ def prune(
     if keys.size - n < (keys.size - k) // 2:
         partner, r = np.empty(k, np.int32), np.empty(k)
         best_exact(keys[:n], gene, k, unit, partner, r)
-        n = 0
-        for q in range(keys.size):
-            place = np.searchsorted(partner, gene_of(keys[q]))
-            if place < k and partner[place] == gene_of(keys[q]):
-                keys[n] = keys[q]
-                n += 1
+        n = k
+        for q in range(k):
+            keys[q] = pack(np.float32(r[q]), partner[q])  # as near to r as any product has to be
     return n
 
 

@@ -89,9 +89,7 @@ def _tile_cells(matrix: tiles.TileMatrix, row: int, col: int, least: int) -> Cel
     if row == col:
         upper = rows <= cols
         rows, cols, values = rows[upper], cols[upper], values[upper]
-    return Cells(
-        rows=rows + np.int32(row * matrix.tile), cols=cols + np.int32(col * matrix.tile), values=values
-    )
+    return Cells(rows=rows + np.int32(row * matrix.tile), cols=cols + np.int32(col * matrix.tile), values=values)
 
 
 def vocabulary(genes: NDArray[np.str_], counts: NDArray[Any], least: int) -> NDArray[np.int64]:

@@ -91,20 +91,16 @@ def train(
         raw, file, shuffled = (stack.enter_context(_scratch(folder)) for _ in range(3))
         counts, found = _spill(matrix, spec.min_datasets, raw)
         order = _vocabulary(matrix, counts, spec)
-        base.check_budget(
-            "skipgram", memory_bytes(len(order), 2 * found, spec.components), memory_limit_bytes
-        )
+        base.check_budget("skipgram", memory_bytes(len(order), 2 * found, spec.components), memory_limit_bytes)
         names = [str(matrix.genes[i]) for i in order]
         model = _model(names, counts[order], spec)
         pairs = _PairFile(file=file, bits=16 if len(names) <= 1 << 16 else 32)
         _expand(raw, order, len(counts), pairs)
         raw.truncate(0)
         if not pairs.length:
-            msg = f"train: no pair joins two genes of at least min-count {spec.min_count} pairs; lower min-count"
+            msg = f"train: no pair joins two genes that pass min-count {spec.min_count}; lower it"
             raise InputError(msg)
-        corpus = _Corpus(
-            names=names, pairs=pairs, shuffled=_PairFile(file=shuffled, bits=pairs.bits), seed=spec.seed
-        )
+        corpus = _Corpus(names=names, pairs=pairs, shuffled=_PairFile(file=shuffled, bits=pairs.bits), seed=spec.seed)
         losses = _run(model, corpus, spec, folder=folder, progress=progress, alive=alive)
         facts = _facts(model, pairs, counts, cells=found)
     vectors = np.array(model.wv.vectors, dtype=np.float32)
@@ -363,9 +359,7 @@ def _one_iteration(model: Word2Vec, corpus: _Corpus, alphas: tuple[float, float]
     level = log.level
     log.setLevel(logging.ERROR)  # it warns of few jobs and of a learning rate that rises, both meant here
     try:
-        model.train(
-            corpus, total_examples=corpus.length, epochs=1, start_alpha=alphas[0], end_alpha=alphas[1]
-        )
+        model.train(corpus, total_examples=corpus.length, epochs=1, start_alpha=alphas[0], end_alpha=alphas[1])
     finally:
         log.setLevel(level)
     corpus.check()
@@ -447,7 +441,7 @@ def _resume(model: Word2Vec, folder: Path, identity: str) -> list[float]:
     """Puts the newest checkpoint that is whole and ours into the model; returns its losses."""
     for path in _checkpoints(folder):
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 held = {name: file[name] for name in file.files}
             if str(held["identity"]) != identity:
                 continue

@@ -32,7 +32,9 @@ DENSE_GENES = 1024
 """Components up to this size are solved densely."""
 BLOCK = 32
 """Vectors that one product with M takes: few enough that they stay in the cache, enough to amortise M."""
-TOLERANCE = 1e-5
+PRODUCTS = 600
+"""Most products of a block with M."""
+TOLERANCE = 1e-4
 """A vector has converged when ‖M u − λ u‖ ≤ this · the largest |λ|."""
 CELL_BLOCK = 1 << 20
 """Cells turned into PMI at once."""
@@ -77,7 +79,7 @@ def train(
                 Components beyond the rank of M are 0. ``losses`` is empty.
     Raises:     InputError if no cell is left, or components > genes − 1.
                 BudgetError if the cells need more than ``memory_limit_bytes``; before the memory is used.
-    Source:     Levy & Goldberg 2014, section 3; Golub & Underwood 1977 (block Lanczos).
+    Source:     Levy & Goldberg 2014, section 3; Golub & Underwood 1977 (block Lanczos); Wu & Simon 2000.
     Oracle:     numpy.linalg.eigh of the dense matrix, in tests/models/test_svd.py.
     """
     del folder
@@ -122,9 +124,7 @@ def _read(
             "lower min-datasets, or make pairs with a lower threshold or top-k"
         )
         raise InputError(msg)
-    rows, cols, values = (
-        np.concatenate([getattr(b, name) for b in bands]) for name in ("rows", "cols", "values")
-    )
+    rows, cols, values = (np.concatenate([getattr(b, name) for b in bands]) for name in ("rows", "cols", "values"))
     del bands
     kept = np.unique(np.concatenate([np.unique(rows), np.unique(cols)]))
     if spec.components > len(kept) - 1:
@@ -210,7 +210,7 @@ def _solve(
     M: sp.csr_array, genes: NDArray[np.int64], components: int, *, seed: int, after: Callable[[int], None]
 ) -> _Found:
     part = M if len(genes) == M.shape[0] else M[genes][:, genes]
-    if len(genes) <= DENSE_GENES or basis_size(len(genes), components) < 2 * components:
+    if len(genes) <= DENSE_GENES or basis_size(len(genes), components) < 2 * components + 4 * BLOCK:
         values, vectors = np.linalg.eigh(part.toarray().astype(np.float64))
         best = _largest(values, components)
         return _Found(genes=genes, values=values[best], vectors=vectors[:, best], residual=0.0)
@@ -228,30 +228,43 @@ def lanczos(
 ) -> tuple[NDArray[np.float64], NDArray[np.float32], float]:
     """Eigenpairs of largest |λ| of a symmetric matrix by block Lanczos, and their largest residual.
 
-    ``after`` gets the number of converged vectors at each test. Ends when all have converged, or when the
-    basis is full. Each block is made orthogonal twice to all before it ("twice is enough": Giraud 2005).
+    ``after`` gets the number of converged vectors at each test. A full basis starts again from its best
+    vectors (thick restart). Ends when all have converged, or after ``PRODUCTS``: then the residual says how
+    far it came.
     """
     size = M.shape[0]
     most = basis_size(size, components)
+    keep = components + (most - components) // 4
     basis = np.zeros((size, most + BLOCK), np.float32, order="F")
-    small = np.zeros((most + BLOCK, most))
-    rng = np.random.default_rng(seed)
-    X, _ = np.linalg.qr(rng.standard_normal((size, BLOCK), dtype=np.float32))
+    small = np.zeros((most + BLOCK, most + BLOCK))
+    X, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((size, BLOCK), dtype=np.float32))
     basis[:, :BLOCK] = X
-    test = min(-(-2 * components // BLOCK) * BLOCK, most)
-    for m in range(BLOCK, most + 1, BLOCK):
+    m, test = BLOCK, min(2 * components, most - BLOCK)
+    for product in range(PRODUCTS):
         X, H, R = _orthogonal(M @ np.ascontiguousarray(X), basis[:, :m])
         small[:m, m - BLOCK : m] = H
-        basis[:, m : m + BLOCK] = X
         small[m : m + BLOCK, m - BLOCK : m] = R
-        if m >= test or m == most:
-            values, Y, residuals = _ritz(small[:m, :m], R, components)
-            done = int(np.count_nonzero(residuals <= TOLERANCE * np.abs(values[0])))
+        basis[:, m : m + BLOCK] = X
+        full = m + BLOCK > most
+        if m >= test or full or product == PRODUCTS - 1:
+            values, Y, residuals = _ritz(small[:m, :m], R, keep)
+            done = int(np.count_nonzero(residuals[:components] <= TOLERANCE * np.abs(values[0])))
             after(done)
             if done == components:
                 break
-            test = m + 4 * BLOCK
-    return values, basis[:, :m] @ Y.astype(np.float32), float(residuals.max())
+            near = done >= 0.95 * components
+            test = m + (2 * BLOCK if near else max(4 * BLOCK, m // 5))  # a test costs as m³
+        if full:
+            basis[:, :keep] = basis[:, :m] @ Y.astype(np.float32)
+            basis[:, keep : keep + BLOCK] = X
+            small[:] = 0.0
+            small[:keep, :keep] = np.diag(values)
+            small[keep : keep + BLOCK, :keep] = R @ Y[-BLOCK:]
+            m, test = keep, keep + 8 * BLOCK
+        m += BLOCK
+    Y = Y[:, :components]
+    vectors = basis[:, : len(Y)] @ Y.astype(np.float32)
+    return values[:components], vectors, float(residuals[:components].max())
 
 
 def _orthogonal(

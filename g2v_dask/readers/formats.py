@@ -5,6 +5,7 @@ The format is known by content, not by name. One module a format does the rest.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -50,9 +51,9 @@ def read(source: Source) -> Iterator[Block]:
 
     Raises: InputError for damaged content: line, column and value are named.
     """
-    return {"geo_matrix": geo_matrix.read, "gct": gct.read, "h5ad": h5ad.read, "table": table.read}[
-        source.format
-    ](source)
+    return {"geo_matrix": geo_matrix.read, "gct": gct.read, "h5ad": h5ad.read, "table": table.read}[source.format](
+        source
+    )
 
 
 def sniff(path: Path) -> Format:
@@ -72,7 +73,7 @@ def sniff(path: Path) -> Format:
         msg = f"{path} is a gzipped HDF5 file; h5ad cannot be read through gzip: gunzip it first"
         raise InputError(msg)
     first = (Text(path).line() or "").strip()
-    if first in ("#1.2", "#1.3"):
+    if re.fullmatch(r"#\d\.\d", first):
         return "gct"
     if first.startswith(("^DATABASE", "^SERIES", "^SAMPLE", "^PLATFORM", "^Annotation")):
         msg = f"{path} is a SOFT file; expected the series matrix of that series (…_series_matrix.txt.gz)"

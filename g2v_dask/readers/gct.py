@@ -31,7 +31,12 @@ def scan(path: Path, *, samples: Path | None = None, group_by: str | None = None
     head = _head(Text(path))
     title = prefix + stem(path)
     whole = Source(
-        path=path, format="gct", name=safe_name(title), title=title, samples=tuple(head.samples)
+        path=path,
+        format="gct",
+        name=safe_name(title),
+        title=title,
+        samples=tuple(head.samples),
+        n_rows=head.rows,
     )
     if group_by is None:
         return [whole]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from g2v_dask.errors import InputError
 from g2v_dask.readers import ids
-from g2v_dask.readers.source import Block, Source, check_samples, safe_name
+from g2v_dask.readers.source import Block, Source, check_samples, safe_name, stem
 from g2v_dask.readers.text import Fields, Text, rows
 
 BEGIN, END = "!series_matrix_table_begin", "!series_matrix_table_end"
@@ -22,10 +22,9 @@ def scan(path: Path, *, prefix: str = "") -> list[Source]:
     head = _head(text)
     accession = next(iter(head["!Series_geo_accession"]), "")
     if re.fullmatch(r"GSE\d+", accession) is None:
-        msg = f"{path}: expected a series accession (GSE…) in its !Series_geo_accession line, found {accession!r}"
-        raise InputError(msg)
+        accession = stem(path)  # not GEO's own, but packaged as one
     of_series, of_samples = head["!Series_platform_id"], head["!Sample_platform_id"]
-    in_name = re.findall(rf"{accession}-(GPL\d+)", path.name)  # how GEO names one platform's file
+    in_name = re.findall(rf"{re.escape(accession)}-(GPL\d+)", path.name)  # how GEO names one platform's file
     platforms = of_samples if of_samples else of_series if len(of_series) == 1 else in_name
     platform = platforms[0] if len(platforms) == 1 else None
     several = len(of_series) > 1 or bool(in_name)

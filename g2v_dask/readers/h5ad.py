@@ -34,7 +34,8 @@ def scan(
     with _opened(path) as file:
         names = _index(path, file, "obs")
         check_samples(path, names)
-        _matrix(path, file, layer)
+        node, _ = _matrix(path, file, layer)
+        n_genes = _shape(node)[1]
         groups = None
         if group_by is not None and samples is None:
             groups = dict(zip(names, _obs_column(path, file, group_by), strict=True))
@@ -47,6 +48,7 @@ def scan(
         samples=tuple(names),
         layer=layer,
         platform=platform,
+        n_rows=n_genes,
     )
     if group_by is not None and samples is not None:
         groups = split.sample_groups(samples, group_by, names, of=path)

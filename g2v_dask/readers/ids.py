@@ -32,7 +32,8 @@ NOTES = frozenset(
 )
 # Affymetrix, Illumina, Agilent.
 PROBE = re.compile(r"(\w+_at|AFFX-.+|ILMN_\d+|A_\d+_P\d+|TC\w+\.hg\.\d)")
-TRIED = 2_000  # rows looked at
+ABSENT = frozenset({"", "0"})
+TRIED = 500  # rows looked at
 
 
 def plain(header: str) -> str:
@@ -113,4 +114,4 @@ def _is_text(words: Sequence[str]) -> bool:
 def by_kind(kinds: Sequence[Kind], columns: Sequence[list[str]]) -> dict[Kind, list[str]]:
     """Id columns under their kinds, in the order in which ids are taken; what is no id becomes an empty text."""
     found = dict(zip(kinds, columns, strict=True))
-    return {k: [present(w) for w in found[k]] for k in KINDS if k in found}
+    return {k: ["" if w in ABSENT or w.lower() in MISSING else w for w in found[k]] for k in KINDS if k in found}

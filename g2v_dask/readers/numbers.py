@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 SKIP, FIRST_ID = -1, -2  # of `targets`: a field not wanted; -2 - k is id column k
 DONE, RAGGED, STOPPED, FULL = 0, 1, 2, 3
 SPACE, QUOTE, NEWLINE, RETURN, DOT, PLUS, MINUS = 32, 34, 10, 13, 46, 43, 45
+ZERO = np.uint8(48)
 EXACT = 2**53
 POWERS = 10.0 ** np.arange(23)  # exact in float64
+OUT_OF_RANGE = 1_000
 SPLITTER = 134217729.0  # 2^27 + 1, Dekker's
 
+Text = NDArray[np.uint8]
 
-def _scaled(digits: int, exponent: int) -> tuple[float, bool]:
+
+def _scaled(digits: np.int64, exponent: int) -> tuple[float, bool]:
     """``digits · 10^exponent`` rounded to nearest, and whether that is certain; |exponent| ≤ 22."""
     power = POWERS[abs(exponent)]
     high = float(digits)
@@ -43,8 +47,85 @@ def _scaled(digits: int, exponent: int) -> tuple[float, bool]:
     return under, under == over
 
 
+def _digits(text: Text, i: int, digits: np.int64) -> tuple[np.int64, int]:
+    """A run of digits appended to a number; it wraps after 18, which the caller refuses. Returns where it ends."""
+    while np.uint8(text[i] - ZERO) <= 9:
+        digits = np.int64(digits * 10 + np.int64(text[i] - ZERO))
+        i += 1
+    return digits, i
+
+
+def _zeros(text: Text, i: int) -> int:
+    """Where a run of zeros ends."""
+    while text[i] == ZERO:
+        i += 1
+    return i
+
+
+def _exponent(text: Text, i: int) -> tuple[int, int]:
+    """What follows an ``e``, and where it ends; out of range if there is no digit."""
+    down = text[i] == MINUS
+    if down or text[i] == PLUS:
+        i += 1
+    power, end = _digits(text, i, np.int64(0))
+    if end == i or end > i + 4:
+        return OUT_OF_RANGE, end
+    return -int(power) if down else int(power), end
+
+
+def _plain(text: Text, i: int, delimiter: int) -> tuple[float, int, bool]:
+    """The number in a field, where the field ends, and whether it was one of at most 18 digits and no more."""
+    padded = delimiter != SPACE
+    while padded and text[i] == SPACE:
+        i += 1
+    quoted = text[i] == QUOTE
+    i += quoted
+    negative = text[i] == MINUS
+    i += negative or text[i] == PLUS
+    first = _zeros(text, i)
+    seen = first - i
+    digits, i = _digits(text, first, np.int64(0))
+    used = i - first
+    exponent = 0
+    if text[i] == DOT:
+        start = i + 1
+        first = start if used else _zeros(text, start)
+        seen += first - start
+        digits, i = _digits(text, first, digits)
+        used += i - first
+        exponent = start - i
+    if text[i] == 101 or text[i] == 69:  # e, E
+        power, i = _exponent(text, i + 1)
+        exponent += power
+    good = seen + used > 0 and used <= 18 and -22 <= exponent <= 22
+    if quoted:
+        good &= text[i] == QUOTE
+        i += 1
+    while padded and text[i] == SPACE:
+        i += 1
+    good &= text[i] == delimiter or text[i] == NEWLINE or (text[i] == RETURN and text[i + 1] == NEWLINE)
+    if not good:
+        return 0.0, i, False
+    value, certain = _scaled(digits, exponent)
+    return -value if negative else value, i, certain
+
+
+def _field_end(text: Text, i: int, delimiter: int) -> int:
+    """Where a field ends: at the next delimiter outside quotes, or with the line."""
+    quoted = False
+    while text[i] != NEWLINE and (quoted or text[i] != delimiter):
+        quoted ^= text[i] == QUOTE
+        i += 1
+    return i
+
+
+def _is_missing(text: Text, begin: int, end: int) -> bool:
+    """Nothing, or NA; the other words for missing are rare and left to Python."""
+    return end == begin or (end == begin + 2 and text[begin] == 78 and text[begin + 1] == 65)
+
+
 def _parse(
-    text: NDArray[np.uint8],
+    text: Text,
     start: int,
     delimiter: int,
     stop: int,
@@ -59,109 +140,44 @@ def _parse(
     are not plain numbers: row, column, from, to. Returns why it ended, where, rows, odd fields, and the fields
     of the last line.
     """
-    n = text.size
     fields = targets.size
     row = 0
     odds = 0
     i = start
-    while i < n:
-        if row == values.shape[0] or odds + fields > odd.shape[0]:
-            return FULL, i, row, odds, 0
+    while i < text.size:
         line = i
+        if row == values.shape[0] or odds + fields > odd.shape[0]:
+            return FULL, line, row, odds, 0
         if stop != 0 and text[i] == stop:
-            return STOPPED, i, row, odds, 0
+            return STOPPED, line, row, odds, 0
         if text[i] == NEWLINE or (text[i] == RETURN and text[i + 1] == NEWLINE):
             i += 2 if text[i] == RETURN else 1
             continue
         before = odds
         field = 0
-        while True:
+        open_line = True
+        while open_line:
             target = targets[field] if field < fields else SKIP
             begin = i
             plain = False
             if target >= 0:
-                while text[i] == SPACE and delimiter != SPACE:
-                    i += 1
-                quoted = text[i] == QUOTE
-                if quoted:
-                    i += 1
-                negative = text[i] == MINUS
-                if negative or text[i] == PLUS:
-                    i += 1
-                digits = np.int64(0)
-                used = 0
-                seen = 0
-                exponent = 0
-                while 48 <= text[i] <= 57:
-                    digits = digits * 10 + (np.int64(text[i]) - 48)
-                    used += digits != 0
-                    seen += 1
-                    i += 1
-                    if used > 18:
-                        break
-                if text[i] == DOT and used <= 18:
-                    i += 1
-                    while 48 <= text[i] <= 57:
-                        digits = digits * 10 + (np.int64(text[i]) - 48)
-                        used += digits != 0
-                        seen += 1
-                        exponent -= 1
-                        i += 1
-                        if used > 18:
-                            break
-                if seen > 0 and used <= 18 and (text[i] == 101 or text[i] == 69):
-                    i += 1
-                    down = text[i] == MINUS
-                    if down or text[i] == PLUS:
-                        i += 1
-                    power = 0
-                    any_digit = False
-                    while 48 <= text[i] <= 57 and power < 1000:
-                        power = power * 10 + (np.int64(text[i]) - 48)
-                        any_digit = True
-                        i += 1
-                    if not any_digit:
-                        seen = 0
-                    exponent += -power if down else power
-                if quoted and text[i] == QUOTE:
-                    i += 1
-                elif quoted:
-                    seen = 0
-                while text[i] == SPACE and delimiter != SPACE:
-                    i += 1
-                ended = text[i] == delimiter or text[i] == NEWLINE or (text[i] == RETURN and text[i + 1] == NEWLINE)
-                if ended and seen > 0 and used <= 18 and -22 <= exponent <= 22:
-                    value, certain = _scaled(digits, exponent)
-                    if certain:
-                        values[row, target] = -value if negative else value
-                        plain = True
+                value, i, plain = _plain(text, begin, delimiter)
+                values[row, target] = value
             if not plain:
-                i = begin
-                quoted = False
-                while text[i] != NEWLINE and (quoted or text[i] != delimiter):
-                    if text[i] == QUOTE:
-                        quoted = not quoted
-                    i += 1
-                end = i
-                if text[end - 1] == RETURN and text[end] == NEWLINE:
-                    end -= 1
-                if target >= 0:
-                    size = end - begin
-                    if size == 0 or (size == 2 and text[begin] == 78 and text[begin + 1] == 65):  # empty, NA
-                        values[row, target] = np.nan
-                    else:
-                        odd[odds, 0], odd[odds, 1] = row, target
-                        odd[odds, 2], odd[odds, 3] = begin, end
-                        odds += 1
-                elif target <= FIRST_ID:
+                i = _field_end(text, begin, delimiter)
+                end = i - 1 if i > begin and text[i] == NEWLINE and text[i - 1] == RETURN else i
+                if target <= FIRST_ID:
                     ids[row, FIRST_ID - target, 0] = begin
                     ids[row, FIRST_ID - target, 1] = end
+                elif target >= 0 and _is_missing(text, begin, end):
+                    values[row, target] = np.nan
+                elif target >= 0:
+                    odd[odds, 0], odd[odds, 1] = row, target
+                    odd[odds, 2], odd[odds, 3] = begin, end
+                    odds += 1
             field += 1
-            if text[i] == RETURN:
-                i += 1
-            if text[i] == NEWLINE:
-                i += 1
-                break
+            i += text[i] == RETURN
+            open_line = text[i] != NEWLINE
             i += 1
         if field != fields:
             return RAGGED, line, row, before, field
@@ -170,4 +186,10 @@ def _parse(
 
 
 _scaled = njit(nogil=True, cache=True)(_scaled)
+_digits = njit(nogil=True, cache=True)(_digits)
+_zeros = njit(nogil=True, cache=True)(_zeros)
+_exponent = njit(nogil=True, cache=True)(_exponent)
+_plain = njit(nogil=True, cache=True)(_plain)
+_field_end = njit(nogil=True, cache=True)(_field_end)
+_is_missing = njit(nogil=True, cache=True)(_is_missing)
 parse = njit(nogil=True, cache=True)(_parse)

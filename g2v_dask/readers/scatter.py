@@ -75,20 +75,12 @@ def read_scattered(folder: Path, source: Source) -> Iterator[Block]:
         for start in range(0, index["rows"], step):
             part = table.slice(start, step)
             values = np.fromfile(file, dtype=np.float64, count=part.num_rows * width)
-            kinds: dict[Kind, list[str]] = {
-                k: part[k].to_pylist() for k in get_args(Kind) if k in part.column_names
-            }
-            yield Block(
-                rows=part["row"].to_pylist(), ids=kinds, values=values.reshape(part.num_rows, width)
-            )
+            kinds: dict[Kind, list[str]] = {k: part[k].to_pylist() for k in get_args(Kind) if k in part.column_names}
+            yield Block(rows=part["row"].to_pylist(), ids=kinds, values=values.reshape(part.num_rows, width))
 
 
 def _union(sources: Sequence[Source]) -> Source:
     """One source with the samples of all groups, in the order of the file."""
-    pairs = sorted(
-        (column, sample)
-        for s in sources
-        for column, sample in zip(s.columns or (), s.samples, strict=True)
-    )
+    pairs = sorted((column, sample) for s in sources for column, sample in zip(s.columns or (), s.samples, strict=True))
     columns, samples = zip(*pairs, strict=True)
     return replace(sources[0], columns=columns, samples=samples, group=None)

@@ -42,6 +42,8 @@ class Source:
     """Samples of the file that belong to no group."""
     samples_in_rows: bool = False
     layer: str | None = None
+    n_rows: int | None = None
+    """Rows of the matrix, where the head of the file tells."""
 
     @property
     def n_samples(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from g2v_dask.errors import InputError
@@ -57,18 +58,14 @@ def by_group(whole: Source, groups: Mapping[str, str], *, prefix: str = "") -> l
         raise InputError(msg)
     left_out = len(whole.samples) - sum(map(len, places.values()))
     return [
-        Source(
-            path=whole.path,
-            format=whole.format,
+        replace(
+            whole,
             name=safe_name(prefix + group),
             title=prefix + group,
             samples=tuple(whole.samples[k] for k in places[group]),
             columns=tuple(places[group]),
             group=group,
-            platform=whole.platform,
             left_out=left_out,
-            samples_in_rows=whole.samples_in_rows,
-            layer=whole.layer,
         )
         for group in sorted(places)
     ]
@@ -111,4 +108,4 @@ def delimiter_of(line: str) -> str | None:
     counts = Counter(c for c in bare if c in ",;")
     if counts:
         return counts.most_common(1)[0][0]
-    return " " if " " in bare.strip() else None
+    return " " if " " in bare.strip() or '" "' in line else None

@@ -14,6 +14,8 @@ from g2v_dask.readers import ids, split
 from g2v_dask.readers.source import Block, Kind, Source, check_samples, safe_name, stem
 from g2v_dask.readers.text import Fields, Text, rows
 
+LEADING = 12  # columns looked at for ids and notes
+
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
@@ -22,6 +24,8 @@ class Head:
     delimiter: str
     headers: list[str]
     """One a field; the row names' header, which R leaves out, is empty."""
+    width: int
+    """Fields of a line: more than headers where lines end with a delimiter."""
     kinds: dict[int, Kind]
     """Id columns."""
     first: int
@@ -71,11 +75,10 @@ def read(source: Source) -> Iterator[Block]:
     if source.samples_in_rows:
         yield _turned(source, text, head)
         return
-    count = len(head.headers)
-    wanted = range(count - head.first) if source.columns is None else source.columns
+    wanted = range(len(head.headers) - head.first) if source.columns is None else source.columns
     fields = Fields(
         delimiter=head.delimiter,
-        count=count,
+        count=head.width,
         ids=tuple(sorted(head.kinds)),
         values=tuple(head.first + k for k in wanted),
         names=source.samples,
@@ -90,7 +93,7 @@ def _turned(source: Source, text: Text, head: Head) -> Block:
     genes = head.headers[head.first :]
     fields = Fields(
         delimiter=head.delimiter,
-        count=len(head.headers),
+        count=head.width,
         ids=(),
         values=tuple(range(head.first, len(head.headers))),
         names=genes,
@@ -120,36 +123,52 @@ def _head(text: Text, *, samples_in_rows: bool) -> Head:
         line = text.line()
     delimiter = split.delimiter_of(line or "")
     if line is None or delimiter is None:
-        msg = (
-            f"{text.path} is not a known format: expected a GEO series matrix, a GCT, an h5ad file, or a table "
-            f"whose header is delimited by tabs, commas or semicolons; found {(line or '')[:60]!r}"
-        )
-        raise InputError(msg)
+        raise InputError(_unknown(text.path, line or ""))
     cells = next(csv.reader([line.lstrip("#")], delimiter=delimiter))
     headers = [c.strip() for c in cells]
     while headers and not headers[-1] and len(headers) > 2:
         headers.pop()
-    sample = list(csv.reader(text.peek(ids.TRIED if not samples_in_rows else 3), delimiter=delimiter))
-    if not sample:
+    lines = text.peek(ids.TRIED if not samples_in_rows else 1)
+    if not lines:
         msg = f"{text.path} has a header and no rows; expected a row for each {_what(samples_in_rows)}"
         raise InputError(msg)
-    width = len(sample[0])
-    if width == len(headers) + 1 and sample[0][-1].strip():  # R's write.table
+    row = next(csv.reader(lines[:1], delimiter=delimiter))
+    width = len(row)
+    if width == len(headers) + 1 and row[-1].strip():  # R's write.table
         headers = ["", *headers]
-    elif width > len(headers):  # a delimiter at the end of every line
-        headers.extend([""] * (width - len(headers)))
-    columns = [[r[k] if k < len(r) else "" for r in sample] for k in range(min(len(headers), 12))]
+    if width > len(headers) and any(row[len(headers) :]):
+        msg = f"{text.path}: the first row has {width:,} fields, expected {len(headers):,} as in the header"
+        raise InputError(msg)
+    width = max(width, len(headers))
     if samples_in_rows:
-        return Head(delimiter=delimiter, headers=headers, kinds={}, first=1)
-    kinds, first = ids.leading_ids(headers[:12], columns)
+        return Head(delimiter=delimiter, headers=headers, width=width, kinds={}, first=1)
+    columns = _first_columns(lines, delimiter, min(len(headers), LEADING))
+    kinds, first = ids.leading_ids(headers[:LEADING], columns)
     if not kinds:
         msg = (
             f"{text.path}: expected gene or probe ids in the first column, found {headers[0]!r} with values such as "
             f"{columns[0][0]!r}; put the ids first, or give --samples-in-rows if genes are in columns"
         )
         raise InputError(msg)
+    if first >= len(headers):
+        raise InputError(_unknown(text.path, line))
     check_samples(text.path, headers[first:])
-    return Head(delimiter=delimiter, headers=headers, kinds=kinds, first=first)
+    return Head(delimiter=delimiter, headers=headers, width=width, kinds=kinds, first=first)
+
+
+def _first_columns(lines: list[str], delimiter: str, count: int) -> list[list[str]]:
+    """The first cells of some lines, column by column; only a line with quotes needs csv."""
+    rows = [
+        next(csv.reader([line], delimiter=delimiter)) if '"' in line else line.split(delimiter, count) for line in lines
+    ]
+    return [[r[k] if k < len(r) else "" for r in rows] for k in range(count)]
+
+
+def _unknown(path: Path, line: str) -> str:
+    return (
+        f"{path} is not a known format: expected a GEO series matrix, a GCT, an h5ad file, or a table of ids and "
+        f"numbers delimited by tabs, commas or semicolons; its header is {line[:60]!r}"
+    )
 
 
 def _what(samples_in_rows: bool) -> str:  # noqa: FBT001
@@ -169,5 +188,5 @@ def _first_column(path: Path, head: Head) -> list[str]:
     """The sample ids of a table with samples in rows: one pass over the file."""
     text = Text(path, prefetch=True)
     _head(text, samples_in_rows=True)
-    fields = Fields(delimiter=head.delimiter, count=len(head.headers), ids=(0,), values=(), names=())
+    fields = Fields(delimiter=head.delimiter, count=head.width, ids=(0,), values=(), names=())
     return [name for (names,), _ in rows(text, fields) for name in names]

@@ -21,6 +21,7 @@ PIECE = 1 << 18  # bytes read from disk at a time
 CHUNK = 1 << 22  # bytes of text parsed at a time; a longer line makes a longer chunk
 GZIP = b"\x1f\x8b"
 MISSING = frozenset({"", "na", "nan", "n/a", "#n/a", "null", "none", "-", "--", "?", "nd", "missing", "<na>"})
+PADDING = ' "\t\r'
 T = TypeVar("T")
 
 
@@ -198,9 +199,7 @@ def rows(
             values = np.empty((room, len(fields.values)))
             ids = np.empty((room, len(fields.ids), 2), dtype=np.int64)
             odd = np.empty((max(values.size // 8, 4 * fields.count), 4), dtype=np.int64)
-            state, at, count, odds, width = numbers.parse(
-                buffer, at, delimiter, stop, targets, values, ids, odd
-            )
+            state, at, count, odds, width = numbers.parse(buffer, at, delimiter, stop, targets, values, ids, odd)
             _settle(text, fields, chunk, values, odd[:odds])
             if state == numbers.RAGGED:
                 raise _ragged(text, fields, chunk, at, text.number + count, width)
@@ -217,15 +216,17 @@ def rows(
 
 
 def _words(chunk: bytes, spans: NDArray[np.int64]) -> list[str]:
-    return [decoded(chunk[a:b]).strip().strip('"').strip() for a, b in spans.tolist()]
+    """Cells as text, without padding and quotes."""
+    try:
+        return [chunk[a:b].decode().strip(PADDING) for a, b in spans.tolist()]
+    except UnicodeDecodeError:
+        return [decoded(chunk[a:b]).strip(PADDING) for a, b in spans.tolist()]
 
 
-def _settle(
-    text: Text, fields: Fields, chunk: bytes, values: NDArray[np.float64], odd: NDArray[np.int64]
-) -> None:
+def _settle(text: Text, fields: Fields, chunk: bytes, values: NDArray[np.float64], odd: NDArray[np.int64]) -> None:
     """Fields that are no plain number: missing, unusual numbers, or errors."""
     for row, column, begin, stop in odd.tolist():
-        word = decoded(chunk[begin:stop]).strip().strip('"').strip()
+        word = decoded(chunk[begin:stop]).strip(PADDING)
         where = f"line {text.number + row + 1:,}, column {fields.names[column]!r}"
         values[row, column] = number(text.path, word, where)
 
@@ -238,16 +239,10 @@ def number(path: Path, word: str, where: str) -> float:
     if word.lower() in MISSING:
         return math.nan
     try:
-        value = float(word)
+        value = float(word.replace("_", "x"))  # Python alone would take 1_0
     except ValueError:
-        value = math.inf
-        word = f"{word[:40]!r}"
-        if word.strip("'+-").lower() not in ("inf", "infinity"):
-            msg = f"{path}: {where}: expected a number, got {word}; mark missing values NA"
-            raise InputError(msg) from None
-    if "_" in word:
-        msg = f"{path}: {where}: expected a number, got {word!r}; mark missing values NA"
-        raise InputError(msg)
+        msg = f"{path}: {where}: expected a number, got {word[:40]!r}; mark missing values NA"
+        raise InputError(msg) from None
     if math.isinf(value):
         raise infinite(path, where, word)
     return value

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from g2v_dask import arrays, exchange
 from g2v_dask.parts import Output, Part, Plan, Receipt, Target, Work, one_round, share_nothing
 from g2v_dask.spec import ImportSpec
@@ -43,9 +41,7 @@ def plan(store: Store, spec: ImportSpec) -> Plan:
         identity={"tile": store.tile, **spec.select("identity")},
         inputs={f"file:{file.name}": file_sha256(file)},
         detail=Detail(file=file, truncate=spec.truncate),
-        parts=(
-            Part(number=0, bytes=memory_bytes(file.stat().st_size), label=f"{spec.name} from {file.name}"),
-        ),
+        parts=(Part(number=0, bytes=memory_bytes(file.stat().st_size), label=f"{spec.name} from {file.name}"),),
     )
     target.folder(store)  # a wrong name is found before any work
     return Plan(stage="import", targets=(target,))
@@ -69,8 +65,8 @@ def run_part(work: Work) -> Output:
     files = arrays.write(
         work.folder,
         "embeddings",
-        data={"vector": np.ascontiguousarray(found.vectors, dtype=np.float32)},
-        chunks=(work.store.tile, found.vectors.shape[1]),
+        data={"vector": found.vectors},
+        chunks=(work.store.tile, components),
         attributes={"card": card},
         coordinates={"gene_id": found.genes},
     )

@@ -67,9 +67,7 @@ def run_part(work: Work) -> Output:
     shard.add(unit_rows(np.asarray(vector[rows])))
     folder = work.folder / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    files = [
-        _put(folder / f"shard-{work.part.number:05d}.faiss", lambda part: faiss.write_index(shard, part))
-    ]
+    files = [_put(folder / f"shard-{work.part.number:05d}.faiss", lambda part: faiss.write_index(shard, part))]
     if work.part.number == 0:
         table = pa.table({"gene_id": arrays.strings(root, "gene_id").tolist()}, schema=schema.INDEX_GENES)
         files.append(_put(folder / "genes.parquet", lambda part: pq.write_table(table, part)))

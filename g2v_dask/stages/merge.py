@@ -211,9 +211,7 @@ def _band_of_base(detail: Detail, band: int) -> NDArray[np.uint32]:
     return counts
 
 
-def _rows(
-    folder: Path, genes: NDArray[np.str_], rows: slice
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def _rows(folder: Path, genes: NDArray[np.str_], rows: slice) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """The pairs of one dataset whose first gene is in the band, as places relative to the band's start."""
     low, high = str(genes[rows.start]), str(genes[rows.stop - 1])
     for path in sorted(folder.glob("*.parquet")):

@@ -76,7 +76,9 @@ def run_part(work: Work) -> Output:
     detail: Detail = work.target.detail
     root = arrays.open_group(detail.expression.path, "expression")
     genes = arrays.strings(root, "gene_id")
-    constant = arrays.values(root, "constant")
+    expression = arrays.values(root, "expression")
+    # a gene that has one rank in all samples, such as the highest, is flat after quantile normalisation
+    constant = arrays.values(root, "constant") | (expression.min(axis=0) == expression.max(axis=0))
     keep, least = expressed(root, detail.spec.min_expressed)
     unexpressed = int(np.count_nonzero(~keep & ~constant))
     keep &= ~constant
@@ -87,7 +89,7 @@ def run_part(work: Work) -> Output:
             f"lower --min-expressed, now {least}"
         )
         raise InputError(msg)
-    expression = np.ascontiguousarray(arrays.values(root, "expression")[:, keep])
+    expression = np.ascontiguousarray(expression[:, keep])
     found = _find(expression, detail.spec, work.target.name)
     file = work.folder / "data.parquet" / "part-0.parquet"
     write(file, found, genes[keep])
@@ -141,9 +143,7 @@ def write(file: Path, found: PairList, genes: NDArray[np.str_]) -> None:
     part = file.with_name(f".{file.name}.{uuid.uuid4().hex}.partial")
     ids = pa.array(genes.tolist(), pa.string())
     try:
-        with pq.ParquetWriter(
-            part, schema.PAIRS, compression="zstd", use_dictionary=["gene_a", "gene_b"]
-        ) as out:
+        with pq.ParquetWriter(part, schema.PAIRS, compression="zstd", use_dictionary=["gene_a", "gene_b"]) as out:
             for start in range(0, len(found.r), ROW_GROUP):
                 rows = slice(start, start + ROW_GROUP)
                 columns = [

@@ -83,9 +83,7 @@ def gone(processes: list[psutil.Process]) -> bool:
     return not alive
 
 
-def test_client_killed__the_same_command_finishes(
-    tmp_path: Path, undisturbed: dict[str, dict[str, bytes]]
-) -> None:
+def test_client_killed__the_same_command_finishes(tmp_path: Path, undisturbed: dict[str, dict[str, bytes]]) -> None:
     chance = random.Random(7)
     for _ in range(4):
         client = start(tmp_path)
@@ -149,9 +147,7 @@ def scheduler(folder: Path) -> Iterator[str]:
         while not file.exists() and time.monotonic() < deadline:
             time.sleep(0.1)
         worker = [*dask, "worker", *common, "--nthreads", "1", "--memory-limit", "4GB", "--local-directory"]
-        processes += [
-            subprocess.Popen([*worker, str(folder / f"w{i}")], stdout=log, stderr=log) for i in range(2)
-        ]
+        processes += [subprocess.Popen([*worker, str(folder / f"w{i}")], stdout=log, stderr=log) for i in range(2)]
         try:
             yield read_address(file)
         finally:

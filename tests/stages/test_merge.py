@@ -5,9 +5,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from g2v_dask import arrays, run, tiles
+from g2v_dask import arrays, driver, tiles
+from g2v_dask.driver import Summary
 from g2v_dask.errors import SpecError
-from g2v_dask.run import Summary
 from g2v_dask.spec import MergeSpec, PairsSpec
 from g2v_dask.stages import merge, pairs
 from g2v_dask.store import Store
@@ -24,11 +24,11 @@ def store(tmp_path):
 def add(store: Store, name: str, seed: int, genes: list[str] = GENES, **rule) -> None:
     made.expression(store, name, made.correlated(20, len(genes), seed=seed), genes)
     spec = PairsSpec(**{"threshold": 0.5, "datasets": (name,), **rule})
-    assert run.here(pairs, pairs.plan(store, spec), store).exit_code == 0
+    assert driver.here(pairs, pairs.plan(store, spec), store).exit_code == 0
 
 
 def count(store: Store, **options) -> Summary:
-    return run.here(merge, merge.plan(store, MergeSpec(**options)), store)
+    return driver.here(merge, merge.plan(store, MergeSpec(**options)), store)
 
 
 def dense(store: Store, name: str = "all") -> np.ndarray:
@@ -56,9 +56,7 @@ def naive(store: Store, names: list[str]) -> tuple[list[str], np.ndarray]:
 
 
 def genes_of(store: Store, name: str) -> list[str]:
-    return arrays.strings(
-        arrays.open_group(store.get("expression", name).path, "expression"), "gene_id"
-    ).tolist()
+    return arrays.strings(arrays.open_group(store.get("expression", name).path, "expression"), "gene_id").tolist()
 
 
 def test_merge__counts_in_how_many_datasets_two_genes_are_a_pair(store):
@@ -90,7 +88,7 @@ def test_merge__adding_changing_and_removing_equals_from_scratch(store, tmp_path
     detail = plan.targets[0].detail
     assert detail.base is not None
     assert (len(detail.added), len(detail.removed)) == (2, 2)
-    run.here(merge, plan, store)
+    driver.here(merge, plan, store)
     count(store, name="scratch", datasets=members)
     assert made.data_files(store.get("cooccurrence", "all").path) == made.data_files(
         store.get("cooccurrence", "scratch").path
@@ -105,7 +103,7 @@ def test_merge__a_new_gene_rebuilds(store):
     add(store, "e", 10, [*GENES, "Z"])
     plan = merge.plan(store, MergeSpec())
     assert plan.targets[0].detail.base is None
-    run.here(merge, plan, store)
+    driver.here(merge, plan, store)
     np.testing.assert_array_equal(dense(store), naive(store, list("abcde"))[1])
 
 

@@ -3,8 +3,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from g2v_dask import run
-from g2v_dask.run import Summary
+from g2v_dask import driver
+from g2v_dask.driver import Summary
 from g2v_dask.spec import PairsSpec
 from g2v_dask.stages import pairs
 from g2v_dask.store import Store
@@ -17,7 +17,7 @@ def store(tmp_path):
 
 
 def find(store: Store, **options) -> Summary:
-    return run.here(pairs, pairs.plan(store, PairsSpec(**options)), store)
+    return driver.here(pairs, pairs.plan(store, PairsSpec(**options)), store)
 
 
 def read(store: Store, name: str) -> pd.DataFrame:
@@ -50,6 +50,14 @@ def test_pairs__constant_genes_take_no_part(store):
     assert "G001" not in set(read(store, "a")["gene_a"]) | set(read(store, "a")["gene_b"])
     assert summary.artifacts["a"]["genes_constant"] == 1
     assert summary.artifacts["a"]["genes_used"] == 59
+
+
+def test_pairs__a_gene_that_is_flat_after_normalisation_takes_no_part(store):
+    """The highest gene of every sample has the same quantile in all of them (thyroglobulin in thyroid)."""
+    values = made.correlated(20, 60, seed=2)
+    values[:, 7] = 16.25
+    made.expression(store, "a", values, GENES)
+    assert find(store, threshold=0.6).artifacts["a"]["genes_constant"] == 1
 
 
 @pytest.mark.parametrize(("least", "kept"), [(None, 1), (0.0, 3), (0.5, 0), (0.3, 1)])

@@ -35,9 +35,7 @@ class Summary:
 
     stage: str
     made: list[str] = field(default_factory=list)
-    replaced: list[str] = field(
-        default_factory=list
-    )  # those of the made ones that had another version before
+    replaced: list[str] = field(default_factory=list)  # those of the made ones that had another version before
     fresh: list[str] = field(default_factory=list)
     quarantined: list[dict[str, str]] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
@@ -87,8 +85,7 @@ class _Job:
     round: int
     parts: tuple[Part, ...]
     receipts: dict[int, Receipt]
-    resumed: int = 0
-    seconds: float = 0.0
+    owned: bool = False  # taken over by this run: its receipts were looked at
 
     def missing(self) -> list[Part]:
         return [p for p in self.parts if p.number not in self.receipts]
@@ -123,9 +120,7 @@ class _Run:
     summary: Summary = field(init=False)
 
     def __post_init__(self) -> None:
-        self.summary = Summary(
-            stage=self.plan.stage, notes=list(self.plan.notes), left_out=list(self.plan.left_out)
-        )
+        self.summary = Summary(stage=self.plan.stage, notes=list(self.plan.notes), left_out=list(self.plan.left_out))
 
     # -- before ------------------------------------------------------------------------------------------
 
@@ -155,9 +150,7 @@ class _Run:
 
     def check(self) -> None:
         """Fails before any work if a part cannot fit, or the workers would give mixed bits."""
-        worst = max(
-            ((p, j.target) for j in self.jobs.values() for p in j.parts), key=lambda pair: pair[0].bytes
-        )
+        worst = max(((p, j.target) for j in self.jobs.values() for p in j.parts), key=lambda pair: pair[0].bytes)
         self.cluster.check_budget(needed=worst[0].bytes, label=f"{self.plan.stage} of {worst[0].label}")
         if any(j.target.same_blas for j in self.jobs.values()):
             self.cluster.check_blas(self.plan.stage)
@@ -215,27 +208,30 @@ class _Run:
         """Becomes the owner of a target's work, and finds out how far it is."""
         write_json(parts.owner_file(self.store, job.target), {"token": self.token})
         self.stage.begin(self.store, job.target)
+        job.owned = True
         self._resume(job)
 
     def _resume(self, job: _Job) -> None:
         """Goes to the newest round that is not complete; queues its missing parts."""
         while True:
             job.receipts = self._valid_receipts(job)
-            job.resumed += len(job.receipts)
             self.summary.parts_resumed += len(job.receipts)
             for part in job.parts:
                 if part.number in job.receipts:
                     self.display.advance(part.label)
-            missing = job.missing()
-            if missing:
-                if all(digest in self.ended for digest in job.target.after):
-                    self.ready.extend((job, part) for part in missing)
+            if job.missing():
+                self._queue(job)
                 return
             following = self.stage.next_round(job.target, job.round, job.receipts)
             if not following:
                 self._finish(job)
                 return
             job.round, job.parts = job.round + 1, following
+
+    def _queue(self, job: _Job) -> None:
+        """Makes a job's missing parts ready, once all its preparations have ended."""
+        if self.ended.issuperset(job.target.after):
+            self.ready.extend((job, part) for part in job.missing())
 
     def _valid_receipts(self, job: _Job) -> dict[int, Receipt]:
         """The receipts whose files are still there and as long as they were."""
@@ -280,9 +276,8 @@ class _Run:
         del self.jobs[target.digest]
         if not target.kind:
             self.ended.add(target.digest)
-            for other in [j for j in self.jobs.values() if target.digest in j.target.after]:
-                if all(digest in self.ended for digest in other.target.after):
-                    self.ready.extend((other, part) for part in other.missing())
+            for other in [j for j in self.jobs.values() if j.owned and target.digest in j.target.after]:
+                self._queue(other)
             return
         facts = self.stage.facts(self.store, target, job.receipts)
         replaced = self.store.head(target.kind, target.name) is not None
@@ -359,15 +354,15 @@ class _Run:
 
 def here(stage: Stage, plan: Plan, store: Store) -> Summary:
     """Makes all that a small plan asks for in this process, without a cluster."""
-    run = _Run(
-        stage=stage, plan=plan, store=store, cluster=Cluster(ClusterSpec()), display=Display(quiet=True)
-    )
+    started = time.monotonic()
+    run = _Run(stage=stage, plan=plan, store=store, cluster=Cluster(ClusterSpec()), display=Display(quiet=True))
     run.sort_out()
     for job in list(run.jobs.values()):
         run.take_over(job)
     while run.ready:
         job, part = run.ready.popleft()
         run.landed(job, part, run.call(job, part))
+    run.summary.seconds = time.monotonic() - started
     return run.summary
 
 

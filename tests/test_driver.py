@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from g2v_dask import parts, run
+from g2v_dask import driver, parts
 from g2v_dask.cluster import Cluster, connect
+from g2v_dask.driver import Summary
 from g2v_dask.errors import BudgetError, G2VError, SpecError
 from g2v_dask.progress import Display
-from g2v_dask.run import Summary
 from g2v_dask.spec import ClusterSpec
 from g2v_dask.store import Store, read_json, write_json
 from tests import toy
@@ -23,7 +23,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def drive(store: Store, cluster: Cluster, spec: Toy) -> Summary:
-    return run.drive(toy, toy.plan(store, spec), store, cluster, QUIET)
+    return driver.drive(toy, toy.plan(store, spec), store, cluster, QUIET)
 
 
 def test_drive__rounds_commit_and_then_fresh(store: Store, cluster: Cluster) -> None:
@@ -46,9 +46,7 @@ def test_drive__a_changed_plan_replaces(store: Store, cluster: Cluster) -> None:
     assert store.get("pairs", "toy").facts["sum"] == 14
 
 
-def test_drive__an_input_error_quarantines_and_stands_until_something_changes(
-    store: Store, cluster: Cluster
-) -> None:
+def test_drive__an_input_error_quarantines_and_stands_until_something_changes(store: Store, cluster: Cluster) -> None:
     refused = drive(store, cluster, Toy(fault="refuse"))
     reason = "expected four legs, got three; count again"
     assert refused.quarantined == [{"name": "toy", "reason": reason}]
@@ -104,7 +102,7 @@ def test_execute__ends_quietly_when_another_run_owns_the_work(store: Store) -> N
 
 
 def test_here__needs_no_cluster(store: Store) -> None:
-    summary = run.here(toy, toy.plan(store, Toy()), store)
+    summary = driver.here(toy, toy.plan(store, Toy()), store)
     assert (summary.made, summary.parts_run) == (["toy"], 5)
     assert store.get("pairs", "toy").facts["sum"] == 14
 
@@ -112,9 +110,9 @@ def test_here__needs_no_cluster(store: Store) -> None:
 def test_preview__says_parts_memory_and_state(store: Store) -> None:
     plan = toy.plan(store, Toy())
     row = {"stage": "toy", "name": "toy", "parts": 4, "bytes": 1000}
-    assert list(run.preview(plan, store)) == [{**row, "state": "todo"}]
-    run.here(toy, plan, store)
-    assert list(run.preview(plan, store)) == [{**row, "state": "fresh"}]
+    assert list(driver.preview(plan, store)) == [{**row, "state": "todo"}]
+    driver.here(toy, plan, store)
+    assert list(driver.preview(plan, store)) == [{**row, "state": "fresh"}]
 
 
 def test_manifest__records_the_making(store: Store, cluster: Cluster) -> None:

@@ -1,0 +1,234 @@
+"""Files → ``expression/<dataset>``. A part is a dataset.
+
+A text file that is split into many datasets is first scattered into its groups, once: a preparation that its
+datasets wait for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from g2v_dask import arrays, platforms
+from g2v_dask.errors import InputError, SpecError
+from g2v_dask.genes import BUNDLED, GeneTable
+from g2v_dask.parts import Output, Part, Plan, Receipt, Refusal, Target, Work, one_round, share_nothing
+from g2v_dask.platforms import PlatformTable
+from g2v_dask.readers import formats, scatter
+from g2v_dask.readers.source import Block, Source, safe_name, stem
+from g2v_dask.spec import IngestSpec, expand_files
+from g2v_dask.stages.prepare import Prepared, memory_bytes, prepare
+from g2v_dask.store import Store, check_name, digest_of, file_sha256
+
+VERSION = 1
+CHUNK_SAMPLES = 4096
+SCATTER_BYTES = 512 << 20  # a few blocks of text and their numbers
+BYTES_A_VALUE = {True: 1.5, False: 3.0}  # least length of a number in a text file, gzipped or not
+
+begin = share_nothing
+next_round = one_round
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detail:
+    """What a part needs to know: a dataset, or the datasets of a file to scatter."""
+
+    sources: tuple[Source, ...]
+    spec: IngestSpec
+    genes: Path
+    platform: Path | None = None
+    scattered: Path | None = None
+
+
+def plan(store: Store, spec: IngestSpec) -> Plan:
+    """One target a dataset, and a preparation for every text file that is split.
+
+    Raises: SpecError if two inputs give datasets of one name, or a file is not there.
+    """
+    files = expand_files(spec.files)
+    genes = BUNDLED if spec.genes is None else expand_files([spec.genes])[0]
+    tables = {"genes": file_sha256(genes)}
+    sources: list[Source] = []
+    refused: list[Refusal] = []
+    for file in files:
+        try:
+            sources += formats.scan(file, spec)
+        except InputError as error:
+            refused.append(_refusal(safe_name(stem(file)), stem(file), file, str(error)))
+    _check_names(sources)
+    targets: list[Target] = []
+    for file in files:
+        of_file = [s for s in sources if s.path == file]
+        wanted = [s for s in of_file if s.n_samples >= spec.min_samples]
+        refused += [_too_few(s, spec) for s in of_file if s.n_samples < spec.min_samples]
+        if wanted:
+            targets += _targets(store, spec, wanted, genes, {"file": file_sha256(file), **tables})
+    return Plan(stage="ingest", targets=tuple(targets), refused=tuple(refused))
+
+
+def _check_names(sources: list[Source]) -> None:
+    seen: dict[str, Source] = {}
+    for source in sources:
+        check_name(source.name)
+        other = seen.setdefault(source.name, source)
+        if other is not source:
+            msg = (
+                f"two inputs would both be the dataset {source.name!r}: {_origin(other)} and "
+                f"{_origin(source)}; leave one out, rename a file, or ingest them apart with --name-prefix"
+            )
+            raise SpecError(msg)
+
+
+def _origin(source: Source) -> str:
+    return str(source.path) + (f" (group {source.group!r})" if source.group is not None else "")
+
+
+def _refusal(name: str, title: str, source: Path, reason: str) -> Refusal:
+    return Refusal(kind="expression", name=name, title=title, source=str(source), reason=reason)
+
+
+def _too_few(source: Source, spec: IngestSpec) -> Refusal:
+    reason = (
+        f"{source.n_samples} samples, fewer than {spec.min_samples}; correlations of so few are noise "
+        f"(--min-samples takes it all the same)"
+    )
+    return _refusal(source.name, source.title, source.path, reason)
+
+
+def _targets(
+    store: Store, spec: IngestSpec, sources: list[Source], genes: Path, tables: Mapping[str, str]
+) -> Iterator[Target]:
+    """The targets of one file."""
+    preparation = _preparation(spec, sources, genes, tables["file"])
+    if preparation is not None:
+        yield preparation
+    for source in sources:
+        inputs = dict(tables)
+        platform = _platform_file(spec, source)
+        if platform is not None:
+            inputs[f"platform {source.platform}"] = file_sha256(platform)
+        yield Target(
+            kind="expression",
+            name=source.name,
+            title=source.title,
+            version=VERSION,
+            identity={
+                **spec.select("identity"),
+                "samples": digest_of([source.samples, source.columns]),
+                "platform": source.platform,
+                "tile": store.tile,
+            },
+            limits=spec.select("limit"),
+            inputs=inputs,
+            detail=Detail(
+                sources=(source,),
+                spec=spec,
+                genes=genes,
+                platform=platform,
+                scattered=None if preparation is None else preparation.folder(store),
+            ),
+            parts=(Part(number=0, bytes=_need(source), label=source.name),),
+            after=() if preparation is None else (preparation.digest,),
+        )
+
+
+def _preparation(spec: IngestSpec, sources: list[Source], genes: Path, digest: str) -> Target | None:
+    """The scatter of a text file that holds several datasets; h5ad files are read by sample at once."""
+    if len(sources) < 2 or sources[0].format == "h5ad":
+        return None
+    return Target(
+        kind="",
+        name=safe_name(stem(sources[0].path)),
+        title=str(sources[0].path),
+        version=VERSION,
+        identity={"groups": digest_of([[s.name, s.samples, s.columns] for s in sources])},
+        inputs={"file": digest},
+        detail=Detail(sources=tuple(sources), spec=spec, genes=genes),
+        parts=(Part(number=0, bytes=SCATTER_BYTES, label=f"scatter {sources[0].path.name}"),),
+    )
+
+
+def _platform_file(spec: IngestSpec, source: Source) -> Path | None:
+    """The platform table, if there is one; whether one is needed shows when the row ids are read."""
+    if spec.platforms is None or source.platform is None:
+        return None
+    try:
+        return platforms.find(spec.platforms, source.platform)
+    except InputError:
+        return None
+
+
+def _need(source: Source) -> int:
+    """Peak of a part; where the head does not tell the rows, as many as the file can hold."""
+    rows = source.n_rows
+    if rows is None:
+        least = BYTES_A_VALUE[source.path.suffix == ".gz"]
+        in_file = max((source.columns or (0,))[-1] + 1, source.n_samples)
+        rows = int(source.path.stat().st_size / least / in_file)
+    return memory_bytes(rows, source.n_samples)
+
+
+def run_part(work: Work) -> Output:
+    """Reads, normalises and writes one dataset; or scatters a file."""
+    detail: Detail = work.target.detail
+    if not work.target.kind:
+        scatter.scatter(detail.sources, work.folder)
+        return Output(files=tuple(sorted(p for p in work.folder.iterdir() if p.suffix != ".tmp")))
+    (source,) = detail.sources
+    genes = _genes(detail.genes)
+    platform = None if detail.platform is None else PlatformTable.load(detail.platform)
+    made = prepare(_blocks(detail, source), source=source, spec=detail.spec, genes=genes, platform=platform)
+    files = _write(work, made)
+    return Output(files=files, result=_result(source, made))
+
+
+@lru_cache(maxsize=1)
+def _genes(path: Path) -> GeneTable:
+    """The gene table, read once a process."""
+    return GeneTable.load(path)
+
+
+def _blocks(detail: Detail, source: Source) -> Iterator[Block]:
+    if detail.scattered is None:
+        return formats.read(source)
+    return scatter.read_scattered(detail.scattered, source)
+
+
+def _write(work: Work, made: Prepared) -> tuple[Path, ...]:
+    data: dict[str, Any] = {"expression": made.expression}
+    if made.counts is not None:
+        data["counts"] = made.counts
+    return arrays.write(
+        work.folder,
+        "expression",
+        data=data,
+        chunks=(min(CHUNK_SAMPLES, len(made.samples)), work.store.tile),
+        coordinates={"sample_id": made.samples, "gene_id": made.genes, "constant": made.constant},
+    )
+
+
+def _result(source: Source, made: Prepared) -> dict[str, Any]:
+    samples, genes = made.expression.shape
+    return {
+        "samples": samples,
+        "genes": genes,
+        "genes_sha256": digest_of(np.asarray(made.genes).tolist()),
+        "counts": made.counts is not None,
+        "format": source.format,
+        "file": source.path.name,
+        "platform": source.platform,
+        "group": source.group,
+        "samples_without_group": source.left_out,
+        "steps": made.evidence,
+    }
+
+
+def facts(store: Store, target: Target, receipts: Mapping[int, Receipt]) -> dict[str, Any]:
+    """Sizes, and each step with its evidence."""
+    result: dict[str, Any] = receipts[0]["result"]
+    return result
