@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from g2v_dask.errors import G2VError, InputError, SpecError
-from g2v_dask.spec import STAGES, ClusterSpec, RunSpec, Spec, key_of, value_type
+from g2v_dask.spec import STAGES, ClusterSpec, RunSpec, Spec, check_name, key_of, nearest, value_type
 
 if TYPE_CHECKING:
     from g2v_dask.progress import Display
@@ -363,8 +363,6 @@ def gc(*, store: str, young_hours: float) -> None:
 
 def _kind_and_name(text: str) -> tuple[str, str]:
     from g2v_dask.schema import KINDS
-    from g2v_dask.spec import nearest
-    from g2v_dask.store import check_name
 
     kind, slash, name = text.partition("/")
     if not slash or kind not in KINDS:

@@ -20,6 +20,7 @@ from g2v_dask.spec import ClusterSpec
 
 CONNECT_SECONDS = 10.0
 WORKER_SECONDS = 120.0
+LIBRARY_BYTES = 300 << 20  # of a worker process before any part: the interpreter, Dask, NumPy, Arrow, gensim
 _RECORDED = (
     "g2v_dask",
     "dask",
@@ -124,9 +125,9 @@ class Cluster:
         return max(1, sum(w["nthreads"] for w in self._workers().values()))
 
     def share_bytes(self) -> int:
-        """The memory that one part may use on the smallest worker: its limit, over its threads."""
-        shares = [w["memory_limit"] // w["nthreads"] for w in self._workers().values() if w["memory_limit"]]
-        return int(min(shares, default=psutil.virtual_memory().total))
+        """The memory that one part may use on the smallest worker: what libraries leave, over its threads."""
+        limits = [(w["memory_limit"] or psutil.virtual_memory().total, w["nthreads"]) for w in self._workers().values()]
+        return int(min((limit - LIBRARY_BYTES) // threads for limit, threads in limits))
 
     def check_budget(self, *, needed: int, label: str) -> None:
         """Refuses a part that does not fit.
@@ -137,7 +138,7 @@ class Cluster:
         if needed > share:
             msg = (
                 f"{label} needs {needed / 1e9:.2f} GB, but a thread of the smallest worker has "
-                f"{share / 1e9:.2f} GB; use fewer workers or threads, or workers with more memory"
+                f"{max(share, 0) / 1e9:.2f} GB beside its libraries; use fewer workers or threads, or more memory"
             )
             raise BudgetError(msg)
 

@@ -139,12 +139,13 @@ class GeneTable:
         """
         if text in self._row:
             return text, "symbol"
-        if ensembl := ENSEMBL.fullmatch(text):
+        start = text[:1]
+        if start in ("E", "e") and (ensembl := ENSEMBL.fullmatch(text)):
             bare = ensembl[1].upper()
             return _found(self._by_ensembl, bare, bare, "ensembl")
-        if entrez := ENTREZ.fullmatch(text):
+        if start.isdecimal() and (entrez := ENTREZ.fullmatch(text)):
             return _found(self._by_entrez, entrez[1], text, "entrez")
-        if orf := ORF.fullmatch(text):
+        if start == "C" and (orf := ORF.fullmatch(text)):
             text = f"{orf[1]}orf{orf[2]}"
             if text in self._row:
                 return text, "symbol"

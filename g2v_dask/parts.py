@@ -216,18 +216,17 @@ def execute(
 
 
 def _reporter(target: Target, part: Part) -> Callable[[int, int, str], None]:
-    """A function that tells the client how far a part is; silent where there is no worker."""
+    """A function, for any thread, that tells the client how far a part is; silent where there is no worker."""
+    try:
+        worker = distributed.get_worker()
+    except ValueError:
+        return lambda done, total, note: None
     last = [0.0]
 
     def report(done: int, total: int, note: str) -> None:
         now = time.monotonic()
-        if now - last[0] < EVENT_SECONDS and done < total:
-            return
-        last[0] = now
-        try:
-            worker = distributed.get_worker()
-        except ValueError:
-            return
-        worker.log_event(TOPIC, {"label": part.label, "done": done, "total": total, "note": note})
+        if now - last[0] >= EVENT_SECONDS or done >= total:
+            last[0] = now
+            worker.log_event(TOPIC, {"label": part.label, "done": done, "total": total, "note": note})
 
     return report

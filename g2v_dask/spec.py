@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import glob
+import re
 import tomllib
 import types
 import typing
@@ -25,6 +26,7 @@ from g2v_dask.errors import SpecError
 Role = Literal["identity", "limit", "plain"]
 Json = Any
 S = TypeVar("S", bound="Spec")
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 
 
 def option(
@@ -39,12 +41,13 @@ def option(
     key: str | None = None,
     only: str | None = None,
     flags: bool = False,
+    names: bool = False,
 ) -> Any:
     """One field of a spec.
 
     ``low`` and ``high`` are inclusive bounds. ``path`` values are relative to the spec file. ``key`` is the
     name users write where it is not the field's. ``only`` names the method an option belongs to.
-    ``flags`` shows the choices as one flag each on the command line.
+    ``flags`` shows the choices as one flag each on the command line. ``names`` marks the name of an artifact.
     """
     metadata = {
         "doc": doc,
@@ -56,6 +59,7 @@ def option(
         "key": key,
         "only": only,
         "flags": flags,
+        "names": names,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -106,6 +110,8 @@ class Spec:
             near = nearest(str(value), meta["choices"])
             msg = f"{where} must be one of {', '.join(meta['choices'])}; got {value!r}{near}"
             raise SpecError(msg)
+        if meta["names"]:
+            check_name(value)
         low, high = meta["low"], meta["high"]
         if (low is not None and not value >= low) or (high is not None and not value <= high):
             bounds = f"at least {low}" if high is None else f"from {low} to {high}"
@@ -163,6 +169,20 @@ _TYPE_WORDS = {
     bool: "true or false",
     tuple: "a list of texts",
 }
+
+
+def check_name(name: str) -> str:
+    """The name, if it can be one folder's.
+
+    Raises: SpecError for a name with ``/``, a leading dot, or another character that is not allowed.
+    """
+    if not _NAME.fullmatch(name) or ".." in name:
+        msg = (
+            f"a name is made of letters, digits, '.', '_' and '-', does not start with '.' "
+            f"and holds no '..'; got {name!r}"
+        )
+        raise SpecError(msg)
+    return name
 
 
 def nearest(word: str, known: typing.Iterable[str]) -> str:
@@ -253,7 +273,7 @@ class PairsSpec(Spec):
 class MergeSpec(Spec):
     """``pairs/*`` → ``cooccurrence/<name>``."""
 
-    name: str = option("name of the co-occurrence matrix", "all")
+    name: str = option("name of the co-occurrence matrix", "all", names=True)
     datasets: tuple[str, ...] | None = option("only the pairs of these datasets", None)
 
 
@@ -262,7 +282,7 @@ class TrainSpec(Spec):
     """``cooccurrence/<from>`` → ``embeddings/<name>``."""
 
     source: str | None = option("co-occurrence matrix to train on", None, key="from")
-    name: str = option("name of the embedding", "genes")
+    name: str = option("name of the embedding", "genes", names=True)
     method: str = option("trainer", "skipgram", role="identity", choices=("skipgram", "svd"))
     components: int = option("length of a gene's vector", 200, role="identity", low=1)
     min_datasets: int = option("cells seen in fewer datasets are read as 0", 1, role="identity", low=1)
@@ -289,6 +309,7 @@ class TrainSpec(Spec):
         1e-3,
         role="identity",
         low=0.0,
+        high=1.0,
         only="skipgram",
     )
     workers: int = option(
@@ -462,5 +483,5 @@ class ImportSpec(Spec):
     """A file of vectors → ``embeddings/<name>``. Runs in process; no part of ``STAGES``."""
 
     file: str = option("vectors: .txt .vec .bin .parquet .npz .h5ad", path=True)
-    name: str = option("name of the embedding")
+    name: str = option("name of the embedding", names=True)
     truncate: int | None = option("only the first N vectors", None, role="identity", low=1)

@@ -19,7 +19,6 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import shutil
 import socket
 import time
@@ -32,25 +31,10 @@ from typing import Any
 
 from g2v_dask import schema
 from g2v_dask.errors import SpecError, StoreError
-from g2v_dask.spec import nearest
+from g2v_dask.spec import check_name, nearest
 
 TILE = 2048  # genes; 16 MiB of uint32 a tile
 YOUNG_SECONDS = 24 * 3600  # gc leaves work alone that was touched since
-_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
-
-
-def check_name(name: str) -> str:
-    """The name, if it can be one folder's.
-
-    Raises: SpecError for a name with ``/``, a leading dot, or another character that is not allowed.
-    """
-    if not _NAME.fullmatch(name) or ".." in name:
-        msg = (
-            f"a name is made of letters, digits, '.', '_' and '-', does not start with '.' "
-            f"and holds no '..'; got {name!r}"
-        )
-        raise SpecError(msg)
-    return name
 
 
 def canonical(value: Any) -> bytes:

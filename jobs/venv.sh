@@ -24,7 +24,12 @@ make_venv() {
     stamp=".venv/installed-${extras:-plain}-$(cksum <pyproject.toml | tr -d ' ')"
     if [ ! -e "$stamp" ]; then
         echo "installing g2v_dask${extras:+[$extras]} into .venv" >&2
-        .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${extras:+[$extras]}"
+        if ! .venv/bin/python -m pip install --disable-pip-version-check --editable ".${extras:+[$extras]}" \
+            >.venv/install.log 2>&1; then
+            tail -n 30 .venv/install.log >&2
+            echo "the installation failed; the whole log is .venv/install.log" >&2
+            exit 1
+        fi
         touch "$stamp"
     fi
 }

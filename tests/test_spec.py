@@ -10,6 +10,7 @@ from g2v_dask.spec import (
     PairsSpec,
     RunSpec,
     TrainSpec,
+    check_name,
     expand_files,
 )
 
@@ -52,6 +53,12 @@ def test_build__relative_paths_start_at_the_spec_file() -> None:
     spec = IngestSpec.build({"files": ["a/*.gz", "/b"], "platforms": "p"}, base=Path("/x"))
     assert spec.files == ("/x/a/*.gz", "/b")
     assert spec.platforms == "/x/p"
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".x", "", "a..b", "a b", "x" * 201, "-/"])
+def test_check_name__refuses_what_is_no_folder_of_ours(name: str) -> None:
+    with pytest.raises(SpecError, match="a name is made of"):
+        check_name(name)
 
 
 def test_select__leaves_out_what_another_method_uses() -> None:

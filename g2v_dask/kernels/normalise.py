@@ -192,7 +192,8 @@ def variances(values: Values) -> NDArray[np.float64]:
     for sample in values:
         difference = sample - mean
         total += difference * difference
-    return total / max(samples - 1, 1)
+    total /= max(samples - 1, 1)
+    return total
 
 
 def best_rows(genes: NDArray[np.int64], variance: NDArray[np.float64], labels: list[str]) -> NDArray[np.int64]:

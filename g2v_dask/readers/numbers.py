@@ -99,8 +99,9 @@ def _plain(text: Text, i: int, delimiter: int) -> tuple[float, int, bool]:
         exponent += power
     good = seen + used > 0 and used <= 18 and -22 <= exponent <= 22
     if quoted:
-        good &= text[i] == QUOTE
-        i += 1
+        closed = text[i] == QUOTE
+        good &= closed
+        i += closed  # never past the line end that closes the buffer
     while padded and text[i] == SPACE:
         i += 1
     good &= text[i] == delimiter or text[i] == NEWLINE or (text[i] == RETURN and text[i + 1] == NEWLINE)

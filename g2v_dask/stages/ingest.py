@@ -21,9 +21,9 @@ from g2v_dask.parts import Output, Part, Plan, Receipt, Refusal, Target, Work, o
 from g2v_dask.platforms import PlatformTable
 from g2v_dask.readers import formats, scatter
 from g2v_dask.readers.source import Block, Source, safe_name, stem
-from g2v_dask.spec import IngestSpec, expand_files
+from g2v_dask.spec import IngestSpec, check_name, expand_files
 from g2v_dask.stages.prepare import Prepared, memory_bytes, prepare
-from g2v_dask.store import Store, check_name, digest_of, file_sha256
+from g2v_dask.store import Store, digest_of, file_sha256
 
 VERSION = 1
 CHUNK_SAMPLES = 4096
