@@ -105,8 +105,12 @@ def _cluster(address: str | None, workers: int | None, base: ClusterSpec | None 
     """The cluster that flags ask for; the spec's own where they say nothing."""
     if address is None and workers is None:
         return base
-    changes = {k: v for k, v in (("address", address), ("workers", workers)) if v is not None}
-    return dataclasses.replace(base or ClusterSpec(), **changes)
+    spec = base or ClusterSpec()
+    return dataclasses.replace(
+        spec,
+        address=spec.address if address is None else address,
+        workers=workers if workers is not None else spec.workers,
+    )
 
 
 def _display(*, quiet: bool) -> Display:
@@ -313,10 +317,8 @@ def list_(*, kind: str | None, store: str, quarantined: bool, as_json: bool) -> 
     from g2v_dask import report
 
     opened = _store(store)
-    if quarantined:
-        rows, columns = opened.quarantined(), ("kind", "name", "reason")
-    else:
-        rows, columns = opened.rows(kind), ("kind", "name", "digest", "size", "made")
+    rows = opened.quarantined() if quarantined else opened.rows(kind)
+    columns = ("kind", "name", "reason") if quarantined else ("kind", "name", "digest", "size", "made")
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -112,17 +112,17 @@ class Cluster:
 
     def _line(self) -> str:
         workers = self._workers()
-        threads = sum(w["nthreads"] for w in workers.values())
+        threads = self.threads()
         link = self.client.dashboard_link
         return f"{len(workers)} workers, {threads} threads; dashboard {link}"
 
-    def _workers(self) -> Mapping[str, Any]:
-        workers: Mapping[str, Any] = self.client.scheduler_info(n_workers=-1)["workers"]
+    def _workers(self) -> dict[str, Any]:
+        workers: dict[str, Any] = self.client.scheduler_info(n_workers=-1)["workers"]
         return workers
 
     def threads(self) -> int:
         """How many parts can run at once."""
-        return max(1, sum(w["nthreads"] for w in self._workers().values()))
+        return max(1, sum(int(w["nthreads"]) for w in self._workers().values()))
 
     def share_bytes(self) -> int:
         """The memory that one part may use on the smallest worker: what libraries leave, over its threads."""

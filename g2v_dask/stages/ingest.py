@@ -19,10 +19,10 @@ from g2v_dask.errors import InputError, SpecError
 from g2v_dask.genes import BUNDLED, GeneTable
 from g2v_dask.parts import Output, Part, Plan, Receipt, Refusal, Target, Work, one_round, share_nothing
 from g2v_dask.platforms import PlatformTable
+from g2v_dask.prepare import Prepared, memory_bytes, prepare
 from g2v_dask.readers import formats, scatter
 from g2v_dask.readers.source import Block, Source, safe_name, stem
 from g2v_dask.spec import IngestSpec, check_name, expand_files
-from g2v_dask.stages.prepare import Prepared, memory_bytes, prepare
 from g2v_dask.store import Store, digest_of, file_sha256
 
 VERSION = 1

@@ -50,7 +50,8 @@ def plan(store: Store, spec: TrainSpec) -> Plan:
 
 def _cells(source: Artifact, least: int) -> int:
     """How many cells, of both triangles, hold at least so many datasets."""
-    return 2 * sum(number for m, number in source.facts["recurrence"].items() if int(m) >= least)
+    recurrence: Mapping[str, int] = source.facts["recurrence"]
+    return 2 * sum(number for m, number in recurrence.items() if int(m) >= least)
 
 
 def run_part(work: Work) -> Output:

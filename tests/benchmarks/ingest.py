@@ -21,10 +21,10 @@ sys.path.insert(0, str(ROOT))
 
 from g2v_dask.genes import GeneTable  # noqa: E402
 from g2v_dask.platforms import PlatformTable, find  # noqa: E402
+from g2v_dask.prepare import gather, prepare  # noqa: E402
 from g2v_dask.readers import formats  # noqa: E402
 from g2v_dask.readers.source import Source  # noqa: E402
 from g2v_dask.spec import IngestSpec  # noqa: E402
-from g2v_dask.stages.prepare import gather, prepare  # noqa: E402
 
 FILES = (
     "scale/GSE49454_probes_x_samples.tsv.gz",

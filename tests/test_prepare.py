@@ -12,10 +12,10 @@ import qnorm
 from g2v_dask.errors import InputError
 from g2v_dask.genes import GeneTable
 from g2v_dask.platforms import PlatformTable, find
+from g2v_dask.prepare import memory_bytes, prepare
 from g2v_dask.readers import formats
 from g2v_dask.readers.source import Block, Source
 from g2v_dask.spec import IngestSpec
-from g2v_dask.stages.prepare import memory_bytes, prepare
 from tests.data_paths import data
 
 GENES = GeneTable.load()
