@@ -33,7 +33,7 @@ def create(
     """
     group = schema.GROUPS[kind]
     path = str(folder / FOLDER)
-    about = {**group.attributes(), **(attributes or {})}
+    about = {**group.attributes(), "coordinates": " ".join(coordinates), **(attributes or {})}  # xarray reads it
     root = zarr.open_group(path, mode="a", zarr_format=3, attributes=about, use_consolidated=False)
     for name, values in coordinates.items():
         data = np.asarray(values)

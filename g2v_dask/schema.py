@@ -34,25 +34,19 @@ class Group:
     kind: str
     version: int
     variables: tuple[Variable, ...]
-    coordinates: tuple[str, ...]
 
     def variable(self, name: str) -> Variable:
         """The variable of that name."""
         return next(v for v in self.variables if v.name == name)
 
     def attributes(self) -> dict[str, Any]:
-        """What the group says of itself on disk; xarray reads ``coordinates``."""
-        return {
-            "encoding_type": f"g2v.{self.kind}",
-            "encoding_version": self.version,
-            "coordinates": " ".join(self.coordinates),
-        }
+        """What the group says of itself on disk."""
+        return {"encoding_type": f"g2v.{self.kind}", "encoding_version": self.version}
 
 
 EXPRESSION = Group(
     kind="expression",
     version=1,
-    coordinates=("sample_id", "gene_id", "constant"),
     variables=(
         Variable(
             name="expression",
@@ -77,13 +71,20 @@ EXPRESSION = Group(
             dtypes=("bool",),
             doc="true where the gene did not vary before quantile normalisation; it takes no part in pairs",
         ),
+        Variable(
+            name="expressed",
+            dims=("gene",),
+            dtypes=("int32",),
+            unit="samples",
+            optional=True,
+            doc="in how many samples the gene has CPM >= 1; of count data",
+        ),
     ),
 )
 
 COOCCURRENCE = Group(
     kind="cooccurrence",
     version=1,
-    coordinates=("gene_id_row", "gene_id_col"),
     variables=(
         Variable(
             name="value",
@@ -100,7 +101,6 @@ COOCCURRENCE = Group(
 EMBEDDINGS = Group(
     kind="embeddings",
     version=1,
-    coordinates=("gene_id",),
     variables=(
         Variable(name="vector", dims=("gene", "component"), dtypes=("float32",), doc="one row a gene, as trained"),
         Variable(name="gene_id", dims=("gene",), dtypes=("string",), doc="gene ids: count descending, then id"),

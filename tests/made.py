@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g2v_dask import arrays
+from g2v_dask.kernels.normalise import expressed
 from g2v_dask.store import Artifact, Store, digest_of, file_sha256
 
 
@@ -25,22 +26,26 @@ def expression(
         data["counts"] = np.asarray(counts, dtype=np.int32)
     digest = digest_of([name, genes, *(v.tolist() for v in data.values())])
     folder = store.folder("expression", name, digest)
+    coordinates = {
+        "sample_id": [f"S{i}" for i in range(samples)],
+        "gene_id": genes,
+        "constant": np.zeros(len(genes), dtype=bool) if constant is None else constant,
+    }
+    if counts is not None:
+        coordinates["expressed"] = expressed(counts)
     arrays.write(
         folder,
         "expression",
         data=data,
         chunks=(samples, store.tile),
-        coordinates={
-            "sample_id": [f"S{i}" for i in range(samples)],
-            "gene_id": genes,
-            "constant": np.zeros(len(genes), dtype=bool) if constant is None else constant,
-        },
+        coordinates=coordinates,
     )
     facts = {
         "samples": samples,
         "genes": len(genes),
         "genes_sha256": digest_of(genes),
         "counts": counts is not None,
+        "share_of_zeros": None if counts is None else float(np.mean(counts == 0)),
     }
     artifact = Artifact(
         kind="expression",

@@ -84,7 +84,7 @@ def test_expression(opened: api.OpenStore) -> None:
     found = opened.expression("A")
     assert dict(found.sizes) == {"sample": 5, "gene": 11}
     assert isinstance(found["expression"].data, dask.array.Array)
-    assert set(found.coords) == {"sample_id", "gene_id", "constant"}
+    assert set(found.coords) == {"sample_id", "gene_id", "constant", "expressed"}
     assert found["gene_id"].values.tolist() == GENES
     assert found["counts"].dtype == np.int32
     mean = found["expression"].mean("sample").compute()

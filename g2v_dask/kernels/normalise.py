@@ -355,3 +355,16 @@ _sort = njit(nogil=True, cache=True)(_sort_loop)
 _tally = njit(nogil=True, cache=True)(_tally_loop)
 _place = njit(nogil=True, cache=True)(_place_loop)
 _sum_rows = njit(nogil=True, cache=True)(_sum_rows_loop)
+
+
+def expressed(counts: NDArray[np.int32] | NDArray[np.float64]) -> NDArray[np.int32]:
+    """(genes,) in how many samples each gene has CPM >= 1.
+
+    Parameters: counts  (samples, genes) reads; a library is the sum of a sample's.
+
+    >>> expressed(np.array([[0, 1, 1_999_999], [3, 1, 1_999_996]], dtype=np.int32))
+    array([1, 0, 2], dtype=int32)
+    """
+    library = counts.sum(axis=1, dtype=np.float64)
+    over = (counts > 0) & (counts * 1e6 >= library[:, None])
+    return np.asarray(over.sum(axis=0), dtype=np.int32)

@@ -13,7 +13,7 @@ from g2v_dask.readers.source import Block, Source, check_samples, safe_name, ste
 from g2v_dask.readers.text import Fields, Text, rows
 
 BEGIN, END = "!series_matrix_table_begin", "!series_matrix_table_end"
-TAKEN = ("!Series_geo_accession", "!Series_platform_id", "!Sample_platform_id")
+TAKEN = ("!Series_geo_accession", "!Series_platform_id", "!Sample_platform_id", "!Sample_data_row_count")
 
 
 def scan(path: Path, *, prefix: str = "") -> list[Source]:
@@ -38,6 +38,7 @@ def scan(path: Path, *, prefix: str = "") -> list[Source]:
             title=title,
             samples=tuple(samples),
             platform=platform,
+            n_rows=max((int(n) for n in head["!Sample_data_row_count"] if n.isdigit()), default=None),
         )
     ]
 

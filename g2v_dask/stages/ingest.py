@@ -17,6 +17,7 @@ import numpy as np
 from g2v_dask import arrays, platforms
 from g2v_dask.errors import InputError, SpecError
 from g2v_dask.genes import BUNDLED, GeneTable
+from g2v_dask.kernels import normalise
 from g2v_dask.parts import Output, Part, Plan, Receipt, Refusal, Target, Work, one_round, share_nothing
 from g2v_dask.platforms import PlatformTable
 from g2v_dask.prepare import Prepared, memory_bytes, prepare
@@ -201,14 +202,16 @@ def _blocks(detail: Detail, source: Source) -> Iterator[Block]:
 
 def _write(work: Work, made: Prepared) -> tuple[Path, ...]:
     data: dict[str, Any] = {"expression": made.expression}
+    coordinates = {"sample_id": made.samples, "gene_id": made.genes, "constant": made.constant}
     if made.counts is not None:
         data["counts"] = made.counts
+        coordinates["expressed"] = normalise.expressed(made.counts)
     return arrays.write(
         work.folder,
         "expression",
         data=data,
         chunks=(min(CHUNK_SAMPLES, len(made.samples)), work.store.tile),
-        coordinates={"sample_id": made.samples, "gene_id": made.genes, "constant": made.constant},
+        coordinates=coordinates,
     )
 
 
@@ -219,6 +222,7 @@ def _result(source: Source, made: Prepared) -> dict[str, Any]:
         "genes": genes,
         "genes_sha256": digest_of(np.asarray(made.genes).tolist()),
         "counts": made.counts is not None,
+        "share_of_zeros": None if made.counts is None else 1.0 - np.count_nonzero(made.counts) / made.counts.size,
         "format": source.format,
         "file": source.path.name,
         "platform": source.platform,

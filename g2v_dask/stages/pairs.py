@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,8 +28,7 @@ VERSION = 1
 begin = share_nothing
 next_round = one_round
 ROW_GROUP = 1_048_576
-CPM_EXPRESSED = 1.0  # counts per million from which a gene counts as expressed in a sample
-MIN_EXPRESSED = 0.2
+MIN_EXPRESSED = 0.2  # share of samples with CPM >= 1
 MIN_EXPRESSED_SPARSE = 0.02  # where more than half of all counts are 0, as in single cells
 
 
@@ -65,10 +65,10 @@ def plan(store: Store, spec: PairsSpec) -> Plan:
 def memory_bytes(samples: int, genes: int, spec: PairsSpec) -> int:
     """Peak of a part: expression as read and as chosen, and what the kernel needs.
 
-    25·samples·genes (counts are read while genes are chosen) + kernel + one row group of text.
+    8·samples·genes + kernel + one row group of text.
     """
-    kernel = correlation.memory_bytes(samples=samples, genes=genes, threads=1, max_pairs=spec.max_pairs)
-    return 25 * samples * genes + kernel + 64 * ROW_GROUP
+    kernel = correlation.memory_bytes(samples=samples, genes=genes, threads=1, max_pairs=spec.max_pairs, k=spec.top_k)
+    return 8 * samples * genes + kernel + 64 * ROW_GROUP
 
 
 def run_part(work: Work) -> Output:
@@ -79,7 +79,7 @@ def run_part(work: Work) -> Output:
     expression = arrays.values(root, "expression")
     # a gene that has one rank in all samples, such as the highest, is flat after quantile normalisation
     constant = arrays.values(root, "constant") | (expression.min(axis=0) == expression.max(axis=0))
-    keep, least = expressed(root, detail.spec.min_expressed)
+    keep, least = expressed(detail.expression, root, detail.spec.min_expressed)
     unexpressed = int(np.count_nonzero(~keep & ~constant))
     keep &= ~constant
     if np.count_nonzero(keep) < 2:
@@ -90,7 +90,9 @@ def run_part(work: Work) -> Output:
         )
         raise InputError(msg)
     expression = np.ascontiguousarray(expression[:, keep])
+    started = time.monotonic()
     found = _find(expression, detail.spec, work.target.name)
+    kernel_seconds = time.monotonic() - started
     file = work.folder / "data.parquet" / "part-0.parquet"
     write(file, found, genes[keep])
     result = {
@@ -103,22 +105,18 @@ def run_part(work: Work) -> Output:
         "pairs": len(found.r),
         "r_min": float(found.r.min()),
         "method": found.method,
+        "kernel_seconds": kernel_seconds,
     }
     return Output(files=(file,), result=result)
 
 
-def expressed(root: zarr.Group, least: float | None) -> tuple[NDArray[np.bool_], float | None]:
-    """(genes,) which genes have CPM ≥ 1 in enough samples, and the share asked for; without counts, all."""
-    if "counts" not in root:
-        return np.ones(len(arrays.values(root, "constant")), dtype=bool), None
-    counts = arrays.values(root, "counts")
+def expressed(artifact: Artifact, root: zarr.Group, least: float | None) -> tuple[NDArray[np.bool_], float | None]:
+    """(genes,) which genes are expressed in enough samples, and the share asked for; without counts, all."""
+    if not artifact.facts["counts"]:
+        return np.ones(artifact.facts["genes"], dtype=bool), None
     if least is None:
-        sparse = np.count_nonzero(counts) * 2 < counts.size
-        least = MIN_EXPRESSED_SPARSE if sparse else MIN_EXPRESSED
-    library = counts.sum(axis=1, dtype=np.float64)
-    over = counts * 1e6 >= CPM_EXPRESSED * library[:, None]
-    over &= counts > 0
-    return over.mean(axis=0) >= least, least
+        least = MIN_EXPRESSED_SPARSE if artifact.facts["share_of_zeros"] > 0.5 else MIN_EXPRESSED
+    return arrays.values(root, "expressed") / artifact.facts["samples"] >= least, least
 
 
 def _find(expression: NDArray[np.float32], spec: PairsSpec, name: str) -> PairList:

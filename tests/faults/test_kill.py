@@ -61,8 +61,8 @@ def command(folder: Path, *more: str) -> list[str]:
 
 
 def start(folder: Path, *more: str) -> subprocess.Popen[bytes]:
-    log = (folder / "log").open("ab")
-    return subprocess.Popen(command(folder, *more), stdout=log, stderr=log)
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(command(folder, *more), stdout=log, stderr=log)
 
 
 def finish(folder: Path, *more: str) -> None:
