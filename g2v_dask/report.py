@@ -122,12 +122,20 @@ def show(artifact: Artifact, store: Store) -> None:
         ("path", str(artifact.path)),
         ("digest", artifact.digest),
         ("made", manifest["made"].get("at")),
-        *((key, value) for key, value in manifest["identity"].items()),
-        *((key, value) for key, value in artifact.facts.items()),
+        *_flat("option", {k: v for k, v in manifest["identity"].items() if v is not None}),
+        *_flat("", artifact.facts),
         *((f"from {key}", str(digest)[:12]) for key, digest in manifest["inputs"].items()),
         ("open", how_to_open(artifact, store)),
     ]
     table([{"field": key, "value": _brief(value)} for key, value in rows], ("field", "value"))
+
+
+def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:
+    """Nested facts as rows with dotted names."""
+    if not isinstance(value, Mapping):
+        return [(prefix, value)]
+    inner = [_flat(f"{prefix}.{key}" if prefix else str(key), v) for key, v in value.items()]
+    return [row for rows in inner for row in rows]
 
 
 def how_to_open(artifact: Artifact, store: Store) -> str:
@@ -138,8 +146,10 @@ def how_to_open(artifact: Artifact, store: Store) -> str:
 def _brief(value: Any) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _cell("", value) if isinstance(value, int) else f"{value:g}"
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return text if len(text) <= 400 else f"{text[:400]} ... (all of it: --json)"
+    if isinstance(value, str):
+        return value
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 100 else f"{text[:100]} ... (--json: all)"
 
 
 # -- Markdown -----------------------------------------------------------------------------------------------
