@@ -37,6 +37,7 @@ class Detail:
     base: Path | None
     added: tuple[Path, ...]
     removed: tuple[Path, ...]
+    samples: Mapping[str, int]  # of each member
 
 
 def plan(store: Store, spec: MergeSpec) -> Plan:
@@ -70,6 +71,7 @@ def plan(store: Store, spec: MergeSpec) -> Plan:
             base=base,
             added=tuple(m.path for m in added),
             removed=tuple(m.path for m in removed),
+            samples={m.name: m.facts["samples"] for m in members},
         ),
         parts=parts,
     )
@@ -259,6 +261,7 @@ def facts(store: Store, target: Target, receipts: Mapping[int, Receipt]) -> dict
     return {
         "origin": "pairs",
         "datasets": len(target.inputs),
+        "samples": dict(detail.samples),
         "genes": len(detail.genes),
         "cells": sum(seen.values()),
         "pairs": sum(int(m) * number for m, number in seen.items()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from g2v_dask.spec import TrainSpec
 from g2v_dask.store import Artifact, Store
 
 VERSION = 1
+MADE_BY = ("g2v_dask", "gensim", "numpy", "scipy")  # whose versions the card names
 begin = share_nothing
 next_round = one_round
 
@@ -85,8 +87,10 @@ def _card(detail: Detail, trained: Trained) -> dict[str, Any]:
         "parameters": {**detail.spec.select("identity")},
         "cooccurrence": {"name": source.name, "digest": source.digest},
         "datasets": dict(source.manifest["inputs"]),
+        "samples": dict(source.facts["samples"]),
         "rule": dict(source.facts["rule"]),
         "losses": list(trained.losses),
+        "versions": {name: metadata.version(name) for name in MADE_BY},
         **trained.facts,
     }
 
