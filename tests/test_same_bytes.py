@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +37,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     kich, prad, thca, kidney = (f.loc[genes] for f in read)
     kich.to_csv(folder / "kich.tsv", sep="\t", index_label="symbol")
     prad.to_csv(folder / "prad.csv.gz", index_label="symbol")
-    both = pd.concat([thca, kidney], axis=1)
-    both.to_csv(folder / "both.tsv", sep="\t", index_label="symbol")
-    groups = pd.Series(["thyroid"] * thca.shape[1] + ["kidney"] * kidney.shape[1], both.columns, name="tissue")
-    groups.to_csv(folder / "samples.txt", sep="\t", index_label="sample")
+    pd.concat([thca, kidney], axis=1).to_csv(folder / "both.tsv", sep="\t", index_label="symbol")
+    tissues = {"kich": kich, "prad": prad, "thyroid": thca, "kidney": kidney}
+    lines = [f"{sample}\t{tissue}\n" for tissue, frame in tissues.items() for sample in frame.columns]
+    (folder / "samples.txt").write_text("sample\ttissue\n" + "".join(lines))
     return [str(folder / name) for name in ("kich.tsv", "prad.csv.gz", "both.tsv")]
 
 
@@ -130,10 +129,10 @@ def test_run__another_seed_gives_other_bytes(files: list[str], alone: Contents, 
 
 
 @pytest.fixture(scope="module")
-def values(files: list[str]) -> Iterator[tuple[np.ndarray, list[str]]]:
+def values(files: list[str]) -> tuple[np.ndarray, list[str]]:
     """log2 counts of real genes: samples × genes."""
     frame = pd.read_csv(files[0], sep="\t", index_col="symbol").sort_index()
-    yield np.log2(frame.to_numpy().T + 1).astype(np.float32), frame.index.tolist()
+    return np.log2(frame.to_numpy().T + 1).astype(np.float32), frame.index.tolist()
 
 
 def parquet(folder: Path, values: tuple[np.ndarray, list[str]], **rule: Any) -> dict[str, bytes]:
