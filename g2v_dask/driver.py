@@ -21,10 +21,11 @@ from distributed import as_completed
 from g2v_dask import parts
 from g2v_dask.cluster import Cluster
 from g2v_dask.errors import G2VError
+from g2v_dask.files import read_json, write_json
 from g2v_dask.parts import Part, Plan, Receipt, Refusal, Stage, Target
 from g2v_dask.progress import Display
 from g2v_dask.spec import ClusterSpec
-from g2v_dask.store import Artifact, Store, read_json, write_json
+from g2v_dask.store import Artifact, Store
 
 WINDOW_PER_THREAD = 3  # enough that a worker never waits for the client
 

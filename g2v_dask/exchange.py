@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import json
 import mmap
-import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from g2v_dask.errors import InputError
+from g2v_dask.files import placed
 from g2v_dask.spec import nearest
 
 TEXT_ROWS = 4096  # formatted at once; 4,096 × 200 values are about 10 MB of text
@@ -79,13 +79,8 @@ def write(path: Path, embedding: VectorsLike) -> None:
     if file.is_dir():
         msg = f"cannot write {file}: it is a folder; name a file in it"
         raise InputError(msg)
-    part = file.with_name(f".{uuid.uuid4().hex}.partial{file.suffix}")
-    try:
-        with part.open("wb") as stream:
-            writer(stream, part, embedding)
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+    with placed(file) as part, part.open("wb") as stream:
+        writer(stream, part, embedding)
 
 
 def read(path: Path, *, truncate: int | None = None) -> Vectors:

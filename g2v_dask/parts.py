@@ -17,7 +17,8 @@ import distributed
 from threadpoolctl import threadpool_limits
 
 from g2v_dask.errors import InputError
-from g2v_dask.store import Store, digest_of, file_sha256, read_json, write_json
+from g2v_dask.files import digest_of, file_sha256, read_json, write_json
+from g2v_dask.store import Store
 
 TOPIC = "g2v"  # of the events by which a running part tells how far it is
 EVENT_SECONDS = 0.5

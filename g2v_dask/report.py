@@ -16,8 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from g2v_dask.errors import InputError
+from g2v_dask.files import write_file
 from g2v_dask.query import Neighbour
-from g2v_dask.store import Artifact, Store, write_file
+from g2v_dask.store import Artifact, Store
 
 Rows = Iterable[Mapping[str, Any]]
 

@@ -16,8 +16,6 @@ What has no manifest does not exist. Every file is put in place by rename.
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import json
 import os
 import shutil
 import socket
@@ -31,63 +29,11 @@ from typing import Any
 
 from g2v_dask import schema
 from g2v_dask.errors import SpecError, StoreError
+from g2v_dask.files import file_sha256, read_json, write_json
 from g2v_dask.spec import check_name, nearest
 
 TILE = 2048  # genes; 16 MiB of uint32 a tile
 YOUNG_SECONDS = 24 * 3600  # gc leaves work alone that was touched since
-
-
-def canonical(value: Any) -> bytes:
-    """JSON with sorted keys and no spare spaces: the same value gives the same bytes."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
-
-
-def digest_of(value: Any) -> str:
-    """sha256 (hex) of a JSON value."""
-    return hashlib.sha256(canonical(value)).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 (hex) of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Puts a file in place by rename, so that nobody sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        with part.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Puts a JSON document in place by rename."""
-    write_file(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n")
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON document, or None where there is none.
-
-    Raises: StoreError if it is there but is not JSON.
-    """
-    try:
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        msg = f"{path} is not readable as JSON ({error}); the store is damaged there: remove that artifact"
-        raise StoreError(msg) from error
-    if not isinstance(value, dict):
-        msg = f"{path} must hold a JSON object, found {type(value).__name__}"
-        raise StoreError(msg)
-    return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +50,11 @@ class Artifact:
     def key(self) -> str:
         """``kind/name``."""
         return f"{self.kind}/{self.name}"
+
+    @property
+    def files(self) -> list[Path]:
+        """Its files: those that the manifest names, whatever else lies there."""
+        return [self.path / f["path"] for f in self.manifest["files"]]
 
     @property
     def facts(self) -> Mapping[str, Any]:

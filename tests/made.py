@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g2v_dask import arrays
+from g2v_dask.files import digest_of, file_sha256
 from g2v_dask.kernels.normalise import expressed
-from g2v_dask.store import Artifact, Store, digest_of, file_sha256
+from g2v_dask.store import Artifact, Store
 
 
 def expression(

@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from g2v_dask import arrays, driver, schema, tiles
+from g2v_dask.files import digest_of, file_sha256, write_json
 from g2v_dask.spec import IndexSpec
 from g2v_dask.stages import index
-from g2v_dask.store import Artifact, Store, digest_of, file_sha256, write_json
+from g2v_dask.store import Artifact, Store
 
 
 def empty(root: Path, tile: int = 2048) -> Store:

@@ -8,9 +8,10 @@ from g2v_dask import driver, parts
 from g2v_dask.cluster import Cluster, connect
 from g2v_dask.driver import Summary
 from g2v_dask.errors import BudgetError, G2VError, SpecError
+from g2v_dask.files import read_json, write_json
 from g2v_dask.progress import Display
 from g2v_dask.spec import ClusterSpec
-from g2v_dask.store import Store, read_json, write_json
+from g2v_dask.store import Store
 from tests import toy
 from tests.toy import Toy
 

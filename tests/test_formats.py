@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from g2v_dask import api, schema
-from g2v_dask.store import file_sha256
+from g2v_dask.files import file_sha256
 
 STORES = sorted((Path(__file__).parent / "data").glob("store-*"))
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from g2v_dask.errors import SpecError, StoreError
-from g2v_dask.store import Artifact, Store, digest_of, file_sha256, write_file, write_json
+from g2v_dask.files import digest_of, file_sha256, write_file, write_json
+from g2v_dask.store import Artifact, Store
 
 
 @pytest.fixture

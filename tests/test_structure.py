@@ -14,6 +14,7 @@ PACKAGE = ROOT / "g2v_dask"
 # Each may import only from the lines above its own (and from its own line, but stages from stages never).
 ORDER = [
     ["errors"],
+    ["files"],
     ["spec"],
     ["schema", "tiles"],
     ["genes", "platforms"],

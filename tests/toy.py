@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from g2v_dask.errors import InputError
+from g2v_dask.files import write_file
 from g2v_dask.parts import Output, Part, Plan, Receipt, Target, Work, share_nothing
-from g2v_dask.store import Store, write_file
+from g2v_dask.store import Store
 
 begin = share_nothing
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from g2v_dask import arrays, exchange
+from g2v_dask.files import file_sha256
 from g2v_dask.parts import Output, Part, Plan, Receipt, Target, Work, one_round, share_nothing
 from g2v_dask.spec import ImportSpec
-from g2v_dask.store import Store, file_sha256
+from g2v_dask.store import Store
 
 VERSION = 1
 READ_BYTES = 64 << 20  # a block of text, and what Arrow makes of it

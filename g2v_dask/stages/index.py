@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import faiss
@@ -15,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from g2v_dask import arrays, schema, tiles
+from g2v_dask.files import placed
 from g2v_dask.parts import Output, Part, Plan, Receipt, Target, Work, one_round, share_nothing
 from g2v_dask.spec import IndexSpec
 from g2v_dask.store import Artifact, Store
@@ -66,11 +65,14 @@ def run_part(work: Work) -> Output:
     shard = faiss.IndexFlatIP(components)
     shard.add(unit_rows(np.asarray(vector[rows])))
     folder = work.folder / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [_put(folder / f"shard-{work.part.number:05d}.faiss", lambda part: faiss.write_index(shard, part))]
+    files = [folder / f"shard-{work.part.number:05d}.faiss"]
+    with placed(files[0]) as part:
+        faiss.write_index(shard, str(part))
     if work.part.number == 0:
+        files.append(folder / "genes.parquet")
         table = pa.table({"gene_id": arrays.strings(root, "gene_id").tolist()}, schema=schema.INDEX_GENES)
-        files.append(_put(folder / "genes.parquet", lambda part: pq.write_table(table, part)))
+        with placed(files[1]) as part:
+            pq.write_table(table, part)
     return Output(files=tuple(files), result={"genes": genes, "components": components})
 
 
@@ -80,17 +82,6 @@ def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     norm = np.sqrt(np.einsum("ij,ij->i", wide, wide))
     unit: NDArray[np.float32] = (wide / np.where(norm > 0, norm, 1.0)[:, None]).astype(np.float32)
     return unit
-
-
-def _put(file: Path, write: Any) -> Path:
-    """Writes by a library that wants a path, then puts the file in place by rename."""
-    part = file.with_name(f".{file.name}.{uuid.uuid4().hex}.partial")
-    try:
-        write(str(part))
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
-    return file
 
 
 def facts(store: Store, target: Target, receipts: Mapping[int, Receipt]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from g2v_dask import arrays, platforms
 from g2v_dask.errors import InputError, SpecError
+from g2v_dask.files import digest_of, file_sha256
 from g2v_dask.genes import BUNDLED, GeneTable
 from g2v_dask.kernels import normalise
 from g2v_dask.parts import Output, Part, Plan, Receipt, Refusal, Target, Work, one_round, share_nothing
@@ -24,7 +25,7 @@ from g2v_dask.prepare import Prepared, memory_bytes, prepare
 from g2v_dask.readers import formats, scatter
 from g2v_dask.readers.source import Block, Source, safe_name, stem
 from g2v_dask.spec import IngestSpec, check_name, expand_files
-from g2v_dask.store import Store, digest_of, file_sha256
+from g2v_dask.store import Store
 
 VERSION = 1
 CHUNK_SAMPLES = 4096

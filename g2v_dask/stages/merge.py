@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from g2v_dask import arrays, tiles
 from g2v_dask.errors import SpecError
+from g2v_dask.files import canonical
 from g2v_dask.parts import Output, Part, Plan, Receipt, Target, Work, one_round
 from g2v_dask.spec import MergeSpec
-from g2v_dask.store import Artifact, Store, canonical
+from g2v_dask.store import Artifact, Store
 
 VERSION = 1
 next_round = one_round
@@ -35,7 +36,7 @@ class Detail:
     genes: NDArray[np.str_]
     tile: int
     base: Path | None
-    added: tuple[Path, ...]
+    added: tuple[Path, ...]  # files of pairs
     removed: tuple[Path, ...]
     samples: Mapping[str, int]  # of each member
 
@@ -69,8 +70,8 @@ def plan(store: Store, spec: MergeSpec) -> Plan:
             genes=genes,
             tile=tile,
             base=base,
-            added=tuple(m.path for m in added),
-            removed=tuple(m.path for m in removed),
+            added=tuple(f for m in added for f in m.files),
+            removed=tuple(f for m in removed for f in m.files),
             samples={m.name: m.facts["samples"] for m in members},
         ),
         parts=parts,
@@ -171,9 +172,9 @@ def run_part(work: Work) -> Output:
     band = work.part.number
     size, tile = len(detail.genes), detail.tile
     counts = _band_of_base(detail, band)
-    for sign, members in ((1, detail.added), (-1, detail.removed)):
-        for member in members:
-            for row, col in _rows(member / "data.parquet", detail.genes, tiles.span(size, tile, band)):
+    for sign, files_of_pairs in ((1, detail.added), (-1, detail.removed)):
+        for file in files_of_pairs:
+            for row, col in _rows(file, detail.genes, tiles.span(size, tile, band)):
                 _count(counts, row, col, sign)
     value = arrays.writable(work.folder, "value")
     rows = tiles.span(size, tile, band)
@@ -213,20 +214,19 @@ def _band_of_base(detail: Detail, band: int) -> NDArray[np.uint32]:
     return counts
 
 
-def _rows(folder: Path, genes: NDArray[np.str_], rows: slice) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """The pairs of one dataset whose first gene is in the band, as places relative to the band's start."""
+def _rows(path: Path, genes: NDArray[np.str_], rows: slice) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """The pairs of one file whose first gene is in the band, as places relative to the band's start."""
     low, high = str(genes[rows.start]), str(genes[rows.stop - 1])
-    for path in sorted(folder.glob("*.parquet")):
-        file = pq.ParquetFile(path, read_dictionary=["gene_a", "gene_b"])
-        for group in range(file.num_row_groups):
-            statistics = file.metadata.row_group(group).column(0).statistics
-            if statistics is not None and (statistics.max < low or statistics.min > high):
-                continue
-            table = file.read_row_group(group, columns=["gene_a", "gene_b"], use_threads=False)
-            first, second = (_places(table.column(c), genes) for c in ("gene_a", "gene_b"))
-            # gene_a is sorted, so the band is one run of rows
-            run = slice(*np.searchsorted(first, [rows.start, rows.stop]))
-            yield first[run] - rows.start, second[run] - rows.start
+    file = pq.ParquetFile(path, read_dictionary=["gene_a", "gene_b"])
+    for group in range(file.num_row_groups):
+        statistics = file.metadata.row_group(group).column(0).statistics
+        if statistics is not None and (statistics.max < low or statistics.min > high):
+            continue
+        table = file.read_row_group(group, columns=["gene_a", "gene_b"], use_threads=False)
+        first, second = (_places(table.column(c), genes) for c in ("gene_a", "gene_b"))
+        # gene_a is sorted, so the band is one run of rows
+        run = slice(*np.searchsorted(first, [rows.start, rows.stop]))
+        yield first[run] - rows.start, second[run] - rows.start
 
 
 def _places(column: pa.ChunkedArray, genes: NDArray[np.str_]) -> NDArray[np.int64]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from g2v_dask import arrays, schema
 from g2v_dask.errors import InputError
+from g2v_dask.files import placed
 from g2v_dask.kernels import correlation
 from g2v_dask.kernels.correlation import PairList
 from g2v_dask.parts import Output, Part, Plan, Receipt, Target, Work, one_round, share_nothing
@@ -137,22 +137,20 @@ def _find(expression: NDArray[np.float32], spec: PairsSpec, name: str) -> PairLi
 
 def write(file: Path, found: PairList, genes: NDArray[np.str_]) -> None:
     """Writes pairs in the order they have, in row groups that a reader can skip by gene."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.{uuid.uuid4().hex}.partial")
     ids = pa.array(genes.tolist(), pa.string())
-    try:
-        with pq.ParquetWriter(part, schema.PAIRS, compression="zstd", use_dictionary=["gene_a", "gene_b"]) as out:
-            for start in range(0, len(found.r), ROW_GROUP):
-                rows = slice(start, start + ROW_GROUP)
-                columns = [
-                    ids.take(pa.array(found.gene_a[rows])),
-                    ids.take(pa.array(found.gene_b[rows])),
-                    pa.array(found.r[rows]),
-                ]
-                out.write_table(pa.Table.from_arrays(columns, schema=schema.PAIRS), row_group_size=ROW_GROUP)
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+    dictionary = ["gene_a", "gene_b"]
+    with (
+        placed(file) as part,
+        pq.ParquetWriter(part, schema.PAIRS, compression="zstd", use_dictionary=dictionary) as out,
+    ):
+        for start in range(0, len(found.r), ROW_GROUP):
+            rows = slice(start, start + ROW_GROUP)
+            columns = [
+                ids.take(pa.array(found.gene_a[rows])),
+                ids.take(pa.array(found.gene_b[rows])),
+                pa.array(found.r[rows]),
+            ]
+            out.write_table(pa.Table.from_arrays(columns, schema=schema.PAIRS), row_group_size=ROW_GROUP)
 
 
 def facts(store: Store, target: Target, receipts: Mapping[int, Receipt]) -> dict[str, Any]:

@@ -314,6 +314,27 @@ def test_run_all__names_left_out_mean_what_the_run_made(fresh: Run, address: str
     assert list(fresh.store.get("embeddings", "b").manifest["inputs"]) == ["cooccurrence/b"]
 
 
+def test_run_all__without_ingest_takes_what_the_store_has(copy: Run, address: str) -> None:
+    copy.file.write_text('store = "store"\n[pairs]\nthreshold = 0.8\n[merge]\nname = "whole"\n')
+    found = copy.go(address)
+    assert [sorted(s.fresh) for s in found] == [["kich", "prad", "stranger", "thca"], []]
+    assert copy.store.get("cooccurrence", "whole").facts["datasets"] == 4
+    assert [s.exit_code for s in found] == [3, 0]
+
+
+def test_run_all__for_each_dataset_down_to_an_index(copy: Run, address: str) -> None:
+    each = '\nfor_each = "dataset"\nname = "only-{dataset}"\n'
+    copy.file.write_text(
+        'store = "store"\n[ingest]\nfiles = ["tables/*.tsv"]\n[pairs]\nthreshold = 0.8\n'
+        f'[merge]{each}datasets = ["{{dataset}}"]\n'
+        f'[train]{each}from = "only-{{dataset}}"\nmethod = "svd"\ncomponents = 3\n[index]{each}'
+    )
+    found = copy.go(address)
+    assert [s.names for s in found[2:]] == [[f"only-{name}"] for name in sorted(TISSUES)] * 3
+    assert list(copy.store.get("embeddings", "only-thca").facts["datasets"]) == ["pairs/thca"]
+    assert {state for _, _, state in states(copy)} == {"fresh", "refused", "quarantined"}
+
+
 # -- plans ----------------------------------------------------------------------------------------------------
 
 
@@ -386,6 +407,18 @@ def test_plan_all__only_what_follows_a_change_waits(copy: Run) -> None:
     assert ("merge", "only-kich", "fresh") in found
 
 
+# BUG: plan_all calls a target fresh whose digest is committed but is not HEAD, and plans what follows from HEAD.
+@pytest.mark.xfail(strict=True, reason="what follows is planned from the version that is current now")
+def test_plan_all__a_file_that_came_back(copy: Run, counts: dict[str, pd.DataFrame], address: str) -> None:
+    copy.file.write_text(SPEC.partition("[[merge]]")[0].replace("0.8", "0.7"))
+    table(copy.folder, "prad", counts["prad"].iloc[:, 10:45])
+    copy.go(address)
+    table(copy.folder, "prad", counts["prad"].iloc[:, :35])
+    promised = states(copy)
+    assert copy.work(copy.go(address)) == {"pairs": 1}
+    assert ("pairs", "prad", "fresh") not in promised
+
+
 # -- the ways to call it ----------------------------------------------------------------------------------------
 
 
@@ -405,6 +438,16 @@ def test_g2v_run__json_and_report(fresh: Run, address: str, tmp_path: Path) -> N
     assert told.code == 0
     assert {r["state"] for r in json.loads(told.out)} == {"fresh", "refused", "quarantined"}
     assert "by-skipgram" in g2v("plan", fresh.file).out
+
+
+# BUG: pipeline._ready finds out only at the end: all is done, then 'failed: FileExistsError', and no summary.
+@pytest.mark.xfail(strict=True, reason="the report's path is first looked at when all work is done")
+def test_g2v_run__a_report_that_cannot_be_written_is_known_before_any_work(fresh: Run, address: str) -> None:
+    page = fresh.file / "report.html"  # in a file
+    answer = g2v("run", fresh.file, "--cluster", address, "-q", "--report", page)
+    assert answer.code == 2
+    assert str(page) in answer.err
+    assert not list(fresh.folder.rglob("manifest.json"))
 
 
 def test_jobs_run__is_what_people_submit(copy: Run, address: str) -> None:

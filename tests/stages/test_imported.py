@@ -10,9 +10,10 @@ import pytest
 from g2v_dask import arrays, driver, exchange, query
 from g2v_dask.driver import Summary
 from g2v_dask.errors import InputError, SpecError
+from g2v_dask.files import file_sha256
 from g2v_dask.spec import ImportSpec
 from g2v_dask.stages import imported
-from g2v_dask.store import Store, file_sha256
+from g2v_dask.store import Store
 from tests import made, stores
 
 GENES = [f"G{i}" for i in range(11)]
