@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import signal
@@ -143,8 +144,7 @@ def _print_summaries(summaries: list[Any], *, as_json: bool, many: bool) -> NoRe
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(metadata.version("g2v_dask"))
 @click.option("-v", "--verbose", count=True, help="show where an error came from")
-@click.pass_context
-def cli(context: click.Context, verbose: int) -> None:
+def cli(verbose: int) -> None:
     """Gene embeddings from many expression datasets, on Dask.
 
     \b
@@ -164,7 +164,6 @@ def cli(context: click.Context, verbose: int) -> None:
     Every command may be repeated: what is done is not done again. Exit codes: 0 done, 1 failed,
     2 bad usage or input, 3 done, but some inputs are quarantined ('g2v ls --quarantined').
     """
-    context.obj = verbose
 
 
 def _stage_command(stage: str, text: str, argument: str | None = None) -> None:
@@ -242,7 +241,7 @@ def plan(*, spec: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     else:
-        report.table(rows, ("stage", "name", "parts", "bytes", "state"))
+        report.table([{"reason": "", **row} for row in rows], ("stage", "name", "parts", "bytes", "state", "reason"))
 
 
 @cli.command()
@@ -380,9 +379,12 @@ def _kind_and_name(text: str) -> tuple[str, str]:
 def main() -> NoReturn:
     """The ``g2v`` program."""
     signal.signal(signal.SIGTERM, _terminated)
-    verbose = sum(a.count("v") for a in sys.argv[1:2] if a.startswith("-v"))
+    verbose = False
     try:
-        cli.main(standalone_mode=False)
+        context = cli.make_context("g2v", sys.argv[1:])
+        verbose = bool(context.params["verbose"])
+        with context:
+            cli.invoke(context)
     except click.exceptions.Exit as end:
         code = end.exit_code
     except click.ClickException as error:
@@ -399,6 +401,13 @@ def main() -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        advice = "; make space, and run the same command again" if error.errno == errno.ENOSPC else ""
+        click.echo(f"g2v: failed: {error.strerror or error}{where}{advice}", err=True)
+        code = 1
+        if verbose:
+            traceback.print_exc()
     except Exception as error:  # noqa: BLE001  (the last resort: one line; -v shows the rest)
         notes = "".join(f"; {n}" for n in getattr(error, "__notes__", ()))
         click.echo(f"g2v: failed: {type(error).__name__}: {error}{notes} ('g2v -v ...' shows where)", err=True)

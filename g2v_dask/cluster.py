@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import distributed
 import psutil
+import scipy.linalg  # noqa: F401  (so that its BLAS is loaded, and named, in every worker)
+from dask.system import CPU_COUNT
+from distributed.system import MEMORY_LIMIT
 from threadpoolctl import threadpool_info
 
 from g2v_dask.errors import BudgetError, G2VError, SpecError
 from g2v_dask.spec import ClusterSpec
 
+SCRATCH = "g2v-dask-"
 CONNECT_SECONDS = 10.0
 WORKER_SECONDS = 120.0
 LIBRARY_BYTES = 300 << 20  # of a worker process before any part: the interpreter, Dask, NumPy, Arrow, gensim
@@ -44,6 +51,7 @@ class Cluster:
     _client: Any = None
     _local: Any = None
     _scratch: Any = None
+    _fitting: int = CPU_COUNT
     making: dict[str, Any] = field(default_factory=dict)  # facts for the manifests
 
     @property
@@ -55,11 +63,6 @@ class Cluster:
         if self._client is None:
             self._connect()
         return self._client
-
-    @property
-    def connected(self) -> bool:
-        """Whether anything was started."""
-        return self._client is not None
 
     def _connect(self) -> None:
         address = self.spec.address
@@ -87,18 +90,21 @@ class Cluster:
             self.announce(self._line())
 
     def _start_local(self) -> distributed.Client:
-        workers = self.spec.workers or os.cpu_count() or 1
-        share = int(psutil.virtual_memory().total * 0.8) // workers
-        self._scratch = tempfile.TemporaryDirectory(prefix="g2v-dask-", ignore_cleanup_errors=True)
+        workers = self.spec.workers if self.spec.workers is not None else self._fitting
+        share = int(MEMORY_LIMIT * 0.8) // workers
+        _sweep_scratch()
+        self._scratch = tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-", ignore_cleanup_errors=True)
         self._local = distributed.LocalCluster(
             n_workers=workers,
             threads_per_worker=self.spec.threads,
             memory_limit=self.spec.memory_bytes or share,
             dashboard_address=self.spec.dashboard,
             local_directory=self._scratch.name,
-            silence_logs="ERROR",
+            silence_logs="CRITICAL",  # what a part raises is our message, once
         )
-        return distributed.Client(self._local, set_as_default=False)
+        client = distributed.Client(self._local, set_as_default=False)
+        client.run(_ignore_interrupt)  # a terminal's Ctrl-C goes to workers too; the client ends them
+        return client
 
     def _describe(self) -> dict[str, Any]:
         blas = sorted(set(self.client.run(blas_kernel).values()))
@@ -134,6 +140,7 @@ class Cluster:
 
         Raises: BudgetError naming the part, its need and what a worker has.
         """
+        self._make_room(needed)
         share = self.share_bytes()
         if needed > share:
             msg = (
@@ -141,6 +148,15 @@ class Cluster:
                 f"{max(share, 0) / 1e9:.2f} GB beside its libraries; use fewer workers or threads, or more memory"
             )
             raise BudgetError(msg)
+
+    def _make_room(self, needed: int) -> None:
+        """Takes fewer local workers, where their number is free, if each needs more than its share."""
+        if self.spec.address != "local" or self.spec.workers is not None or self.spec.memory_bytes is not None:
+            return
+        fitting = max(1, int(MEMORY_LIMIT * 0.8) // (needed * self.spec.threads + LIBRARY_BYTES))
+        if fitting < self._fitting:
+            self.close()
+            self._fitting = fitting
 
     def check_blas(self, label: str) -> None:
         """Refuses workers whose BLAS would give other bits.
@@ -162,6 +178,18 @@ class Cluster:
         self._client = self._local = self._scratch = None
 
 
+def _sweep_scratch() -> None:
+    """Removes the scratch folders of clients that were killed: their names hold a process that is gone."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
+        owner = folder.name.removeprefix(SCRATCH).partition("-")[0]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _ignore_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 @contextmanager
 def connect(spec: ClusterSpec, announce: Any = None) -> Iterator[Cluster]:
     """A cluster that is stopped at the end, whatever happens."""
@@ -173,12 +201,13 @@ def connect(spec: ClusterSpec, announce: Any = None) -> Iterator[Cluster]:
 
 
 def blas_kernel() -> str:
-    """The BLAS library and the kernel it chose for this CPU."""
-    found = sorted(
-        {
-            f"{i['internal_api']} {i.get('version')} {i.get('architecture', '')}".strip()
-            for i in threadpool_info()
-            if i["user_api"] == "blas"
-        }
-    )
-    return ", ".join(found)
+    """The BLAS of NumPy and of SciPy, and the kernel each chose for this CPU.
+
+    Theirs only: FAISS brings another, and whether that is loaded depends on what a worker did before.
+    """
+    found = {
+        f"{library['internal_api']} {library.get('version')} {library.get('architecture', '')}".strip()
+        for library in threadpool_info()
+        if library["user_api"] == "blas" and "faiss" not in library["filepath"]
+    }
+    return ", ".join(sorted(found))

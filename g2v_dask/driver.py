@@ -20,7 +20,7 @@ from distributed import as_completed
 
 from g2v_dask import parts
 from g2v_dask.cluster import Cluster
-from g2v_dask.errors import G2VError
+from g2v_dask.errors import G2VError, StoreError
 from g2v_dask.files import read_json, write_json
 from g2v_dask.parts import Part, Plan, Receipt, Refusal, Stage, Target
 from g2v_dask.progress import Display
@@ -38,9 +38,9 @@ class Summary:
     made: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)  # those of the made ones that had another version before
     fresh: list[str] = field(default_factory=list)
+    restored: list[str] = field(default_factory=list)  # those of the fresh ones that an other version had replaced
     quarantined: list[dict[str, str]] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
     artifacts: dict[str, dict[str, Any]] = field(default_factory=dict)  # facts by name
     parts_run: int = 0
     parts_resumed: int = 0
@@ -64,7 +64,8 @@ class Summary:
 
 def state(store: Store, target: Target) -> str:
     """``fresh``, ``quarantined`` or ``todo``: what the store says of a target."""
-    if target.kind and store.committed(target.kind, target.name, target.digest) is not None:
+    artifact = store.committed(target.kind, target.name, target.digest) if target.kind else None
+    if artifact is not None and artifact.damage() is None:
         return "fresh"
     if target.kind and _standing(store, target) is not None:
         return "quarantined"
@@ -121,12 +122,13 @@ class _Run:
     summary: Summary = field(init=False)
 
     def __post_init__(self) -> None:
-        self.summary = Summary(stage=self.plan.stage, notes=list(self.plan.notes), left_out=list(self.plan.left_out))
+        self.summary = Summary(stage=self.plan.stage, left_out=list(self.plan.left_out))
 
     # -- before ------------------------------------------------------------------------------------------
 
     def sort_out(self) -> None:
         """What is fresh, what stands in quarantine, what is to do."""
+        self._forget_stale()
         for refusal in self.plan.refused:
             self._quarantine(refusal, digest="", limits={})
         lasting = [t for t in self.plan.targets if t.kind]
@@ -135,11 +137,20 @@ class _Run:
         for target in [t for t in self.plan.targets if not t.kind and t.digest in needed] + todo:
             self.jobs[target.digest] = _Job(target=target, round=0, parts=target.parts, receipts={})
 
+    def _forget_stale(self) -> None:
+        """Drops what is said of a source that this plan names, under a name that it no longer gives it."""
+        sources = {t.source for t in self.plan.targets if t.source}
+        now = {(t.kind, t.name) for t in self.plan.targets} | {(r.kind, r.name) for r in self.plan.refused}
+        for record in self.store.quarantined():
+            if record["source"] in sources and (record["kind"], record["name"]) not in now:
+                self.store.quarantine_file(record["kind"], record["name"]).unlink()
+
     def _settled(self, target: Target) -> bool:
         artifact = self.store.committed(target.kind, target.name, target.digest)
-        if artifact is not None:
+        if artifact is not None and artifact.damage() is None:
             if self.store.head(target.kind, target.name) != target.digest:
                 self.store.point(target.kind, target.name, target.digest)
+                self.summary.restored.append(target.name)
             self.store.quarantine_file(target.kind, target.name).unlink(missing_ok=True)
             self.summary.fresh.append(target.name)
             self.summary.artifacts[target.name] = dict(artifact.facts)
@@ -207,6 +218,8 @@ class _Run:
 
     def take_over(self, job: _Job) -> None:
         """Becomes the owner of a target's work, and finds out how far it is."""
+        if job.target.kind:  # what is made anew because it was damaged does not exist until it is whole again
+            (job.target.folder(self.store) / "manifest.json").unlink(missing_ok=True)
         write_json(parts.owner_file(self.store, job.target), {"token": self.token})
         self.stage.begin(self.store, job.target)
         job.owned = True
@@ -228,6 +241,7 @@ class _Run:
                 self._finish(job)
                 return
             job.round, job.parts = job.round + 1, following
+            self.display.grow(len(following))
 
     def _queue(self, job: _Job) -> None:
         """Makes a job's missing parts ready, once all its preparations have ended."""
@@ -266,6 +280,7 @@ class _Run:
         following = self.stage.next_round(job.target, job.round, job.receipts)
         if following:
             job.round, job.parts = job.round + 1, following
+            self.display.grow(len(following))
             self._resume(job)
         else:
             self._finish(job)
@@ -282,15 +297,18 @@ class _Run:
             return
         facts = self.stage.facts(self.store, target, job.receipts)
         replaced = self.store.head(target.kind, target.name) is not None
-        self.store.commit(
-            Artifact(
-                kind=target.kind,
-                name=target.name,
-                digest=target.digest,
-                path=target.folder(self.store),
-                manifest=self._manifest(job, facts),
-            )
+        artifact = Artifact(
+            kind=target.kind,
+            name=target.name,
+            digest=target.digest,
+            path=target.folder(self.store),
+            manifest=self._manifest(job, facts),
         )
+        try:
+            self.store.commit(artifact)
+        except StoreError:
+            shutil.rmtree(self.store.work(target.digest))  # its receipts are worth nothing: all is done again
+            raise
         self.store.quarantine_file(target.kind, target.name).unlink(missing_ok=True)
         shutil.rmtree(self.store.work(target.digest), ignore_errors=True)
         self.summary.made.append(target.name)
@@ -339,7 +357,7 @@ class _Run:
             kind=target.kind,
             name=target.name,
             title=target.title,
-            source=", ".join(target.inputs),
+            source=target.source or ", ".join(target.inputs),
             reason=reason,
         )
         self._quarantine(refusal, digest=target.digest, limits=dict(target.limits))
@@ -378,4 +396,5 @@ def preview(plan: Plan, store: Store) -> Iterator[dict[str, Any]]:
             "state": state(store, target),
         }
     for refusal in plan.refused:
-        yield {"stage": plan.stage, "name": refusal.name, "parts": 0, "bytes": 0, "state": "refused"}
+        row = {"stage": plan.stage, "name": refusal.name, "parts": 0, "bytes": 0, "state": "refused"}
+        yield {**row, "reason": refusal.reason}

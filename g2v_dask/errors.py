@@ -10,7 +10,7 @@ class G2VError(Exception):
 
 
 class InputError(G2VError, ValueError):
-    """An input cannot be used. In a batch it quarantines its dataset; alone it ends the command with 2."""
+    """An input cannot be used. A stage quarantines what was to be made of it; a question or an import ends with 2."""
 
     exit_code = 2
 

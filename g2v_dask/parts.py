@@ -7,6 +7,7 @@ the same time, leaves the same bytes.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -48,6 +49,7 @@ class Target:
     identity: Mapping[str, Any]  # the spec's fields that change the result
     inputs: Mapping[str, str]  # what it is made from, to digests
     limits: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""  # where it comes from, for people: a file's path
     detail: Any = None  # what the stage's parts need to know; small, and a plain dataclass
     parts: tuple[Part, ...]  # of the first round
     after: tuple[str, ...] = ()  # digests of preparations
@@ -92,8 +94,7 @@ class Plan:
     stage: str
     targets: tuple[Target, ...]
     refused: tuple[Refusal, ...] = ()
-    left_out: tuple[str, ...] = ()  # names that the stage was asked to pass over, for the summary
-    notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()  # datasets that it passes over, and why
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,15 +197,7 @@ def execute(
         work.alive()
         with threadpool_limits(1):
             output = run_part(work)
-        files = [
-            {
-                "path": file.relative_to(work.folder).as_posix(),
-                "bytes": file.stat().st_size,
-                "sha256": file_sha256(file),
-                "part": part.number,
-            }
-            for file in output.files
-        ]
+        files = [_entry(file, work) for file in output.files]
         work.alive()
     except Superseded:
         return {"state": "superseded"}
@@ -214,6 +207,18 @@ def execute(
     receipt = {"files": files, "result": output.result, "seconds": seconds}
     write_json(receipt_file(store, target, round_, part.number), receipt)
     return {"state": "done", "receipt": receipt}
+
+
+def _entry(file: Path, work: Work) -> dict[str, Any]:
+    """A file as receipts and manifests name it; it is on the disk before the receipt is."""
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())
+    return {
+        "path": file.relative_to(work.folder).as_posix(),
+        "bytes": file.stat().st_size,
+        "sha256": file_sha256(file),
+        "part": work.part.number,
+    }
 
 
 def _reporter(target: Target, part: Part) -> Callable[[int, int, str], None]:

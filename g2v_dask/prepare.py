@@ -107,6 +107,9 @@ def prepare(
     table = gather(blocks, source)
     _check_values(table, source)
     facts = normalise.facts(table.values)
+    if not np.isfinite([*facts.quantiles, facts.median_library]).all():
+        msg = f"{source.path}: expected expression values, found some so large that their sums overflow"
+        raise InputError(msg)
     mapping = map_rows(table, source=source, spec=spec, genes=genes, platform=platform)
     scale, rule = _scale(facts, source, spec, by_platform=mapping.by_platform)
     quantiles = dict(zip(("min", "q25", "median", "q75", "q99", "max"), facts.quantiles, strict=True))

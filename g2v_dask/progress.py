@@ -64,10 +64,13 @@ class Display:
             finally:
                 self._progress, self._bars = None, {}
 
-    def advance(self, label: str, *, extra_parts: int = 0) -> None:
-        """A part is done; ``extra_parts`` more were found to be needed."""
+    def grow(self, parts: int) -> None:
+        """So many more parts were found to be needed."""
+        self._total += parts
+
+    def advance(self, label: str) -> None:
+        """A part is done."""
         self._done += 1
-        self._total += extra_parts
         seconds = max(time.monotonic() - self._started, 1e-9)
         rate = f"{self._done / seconds:.1f}/s"
         if self._progress is not None:

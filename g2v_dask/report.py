@@ -90,7 +90,7 @@ def similar_table(answers: Mapping[str, Sequence[Neighbour]]) -> None:
 
 
 def summary_table(summaries: Sequence[Mapping[str, Any]]) -> None:
-    """Prints what each stage did (``Summary.as_json()``), then notes and quarantined inputs with reasons."""
+    """Prints what each stage did (``Summary.as_json()``), then what was left out or quarantined, and why."""
     rows = [
         {
             "stage": s["stage"],
@@ -106,9 +106,7 @@ def summary_table(summaries: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _details(summary: Mapping[str, Any]) -> None:
-    lines = [str(note) for note in summary["notes"]]
-    if summary["left_out"]:
-        lines.append(f"left out: {', '.join(summary['left_out'])}")
+    lines = [f"left out: {', '.join(summary['left_out'])}"] if summary["left_out"] else []
     lines += [f"quarantined {q['name']}: {q['reason']}" for q in summary["quarantined"]]
     for line in lines:
         _console().print(f"{summary['stage']}: {line}", markup=False, soft_wrap=True)

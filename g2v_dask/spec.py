@@ -12,11 +12,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import glob
+import os
 import re
 import tomllib
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
@@ -193,7 +194,7 @@ def nearest(word: str, known: typing.Iterable[str]) -> str:
 
 def _under(base: Path, value: Any) -> Any:
     if isinstance(value, str):
-        return value if "://" in value else str(base / Path(value).expanduser())
+        return value if "://" in value else os.path.normpath(base / Path(value).expanduser())
     if isinstance(value, list | tuple):
         return tuple(_under(base, v) for v in value)
     return value
@@ -426,7 +427,20 @@ class RunSpec:
             msg = f"spec: cluster must be a table, got {cluster!r}"
             raise SpecError(msg)
         steps = tuple(step for stage in STAGES if stage in table for step in _steps(stage, table[stage], base))
+        _check_pairs([s for s in steps if s.stage == "pairs" and s.for_each is None])
         return cls(store=_under(base, store), cluster=ClusterSpec.build(cluster), steps=steps)
+
+
+def _check_pairs(steps: list[Step]) -> None:
+    """Refuses two pairs tables over one dataset: it has one current set of pairs."""
+    seen: set[str] = set()
+    for step in steps if len(steps) > 1 else ():
+        datasets = step.values.get("datasets")
+        if datasets is None or seen & set(datasets):
+            both = f"both name {sorted(seen & set(datasets))[0]!r}" if datasets else "one names no datasets"
+            msg = f"spec: each of several [[pairs]] needs datasets of its own, but {both}; use two stores for two rules"
+            raise SpecError(msg)
+        seen |= set(datasets)
 
 
 def _steps(stage: str, tables: Any, base: Path) -> Iterator[Step]:
@@ -468,14 +482,6 @@ def expand_files(patterns: typing.Iterable[str]) -> tuple[Path, ...]:
                 raise SpecError(msg)
             found[match.absolute()] = None
     return tuple(found)
-
-
-def checked(make: Callable[[], S]) -> S:
-    """``make()``, with an unexpected keyword turned into a SpecError."""
-    try:
-        return make()
-    except TypeError as error:
-        raise SpecError(str(error)) from error
 
 
 @dataclass(frozen=True, kw_only=True)

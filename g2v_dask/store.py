@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import socket
 import time
@@ -25,7 +26,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from g2v_dask import schema
 from g2v_dask.errors import SpecError, StoreError
@@ -55,6 +56,18 @@ class Artifact:
     def files(self) -> list[Path]:
         """Its files: those that the manifest names, whatever else lies there."""
         return [self.path / f["path"] for f in self.manifest["files"]]
+
+    def damage(self) -> str | None:
+        """The first of its files that is missing or of another length, in words; None if it is whole.
+
+        Looks at names and lengths only: what is changed in place shows when the file is decoded.
+        """
+        for entry in self.manifest["files"]:
+            file = self.path / entry["path"]
+            size = file.stat().st_size if file.is_file() else None
+            if size != entry["bytes"]:
+                return f"{file} is missing" if size is None else f"{file} has {size} bytes, expected {entry['bytes']}"
+        return None
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -105,7 +118,9 @@ class Store:
 
     @classmethod
     def _absent(cls, root: Path, *, create: bool, imagine: bool) -> Store:
-        strangers = sorted(p.name for p in root.iterdir()) if root.is_dir() else []
+        # what a first command leaves that was killed between two breaths
+        ours = re.compile(r"\.lock|\..*\.partial.*")
+        strangers = sorted(p.name for p in root.iterdir() if not ours.fullmatch(p.name)) if root.is_dir() else []
         if strangers or not (create or imagine):
             hint = f"it holds {strangers[0]!r} and no g2v.json" if strangers else "there is nothing"
             msg = f"no store at {root}: {hint}. 'g2v ingest FILES... --store FOLDER' makes one in a new folder."
@@ -113,6 +128,18 @@ class Store:
         if create:
             write_json(root / "g2v.json", {"format": schema.FORMAT_VERSION, "tile": TILE})
         return cls(root=root, tile=TILE)
+
+    def exists(self) -> bool:
+        """Whether it is on the disk, or only imagined."""
+        return (self.root / "g2v.json").exists()
+
+    def unmake(self) -> None:
+        """Takes a store away again that holds no artifact and no word about one."""
+        if not any((self.root / kind).exists() for kind in (*schema.KINDS, ".quarantine", ".work")):
+            for name in (".lock", "g2v.json"):
+                (self.root / name).unlink(missing_ok=True)
+            if not any(self.root.iterdir()):
+                self.root.rmdir()
 
     # -- artifacts ---------------------------------------------------------------------------------------
 
@@ -146,10 +173,21 @@ class Store:
                 msg = f"no {kind} named {name!r} in {self.root}{nearest(name, names)}; there are: {have}"
                 raise SpecError(msg)
             name = titled[0]
+        artifact = self._current(kind, name)
+        damage = artifact.damage()
+        if damage is not None:
+            msg = f"{kind}/{name} is damaged: {damage}; run the command that made it again, it will be made anew"
+            raise StoreError(msg)
+        return artifact
+
+    def _current(self, kind: str, name: str) -> Artifact:
         digest = self.head(kind, name)
         artifact = None if digest is None else self.committed(kind, name, digest)
         if artifact is None:
-            msg = f"{kind}/{name}: HEAD names {digest}, which has no manifest; run the stage again"
+            msg = (
+                f"{kind}/{name} is damaged: it has no manifest; run the command that made it again, or drop it "
+                f"with 'g2v rm {kind}/{name}'"
+            )
             raise StoreError(msg)
         return artifact
 
@@ -172,19 +210,22 @@ class Store:
         return sorted(p.parent.name for p in (self.root / kind).glob("*/HEAD"))
 
     def artifacts(self, kind: str) -> list[Artifact]:
-        """The current artifacts of a kind, by name."""
-        found = []
-        for name in self.names(kind):
-            digest = self.head(kind, name)
-            artifact = None if digest is None else self.committed(kind, name, digest)
-            if artifact is not None:
-                found.append(artifact)
-        return found
+        """The current artifacts of a kind, by name.
+
+        Raises: StoreError if one has no manifest.
+        """
+        return [self._current(kind, name) for name in self.names(kind)]
 
     def select(self, kind: str, wanted: Iterable[str] | None) -> list[Artifact]:
-        """The current artifacts of these names or titles; all where none are wanted."""
+        """The current artifacts of these names or titles; all where none are wanted.
+
+        Raises: SpecError for a name that is not there, or an empty list; StoreError if one is damaged.
+        """
         if wanted is None:
-            return self.artifacts(kind)
+            wanted = self.names(kind)
+        elif not list(wanted):
+            msg = "datasets must name at least one dataset, got an empty list"
+            raise SpecError(msg)
         return sorted({a.name: a for a in (self.get(kind, w) for w in wanted)}.values(), key=lambda a: a.name)
 
     def rows(self, kind: str | None = None) -> list[dict[str, Any]]:
@@ -209,6 +250,21 @@ class Store:
             if kind in (None, k)
             for a in self.artifacts(k)
         ]
+
+    def passing(self, kind: str, wanted: Iterable[str] | None) -> tuple[list[Artifact], tuple[str, ...]]:
+        """``select``, but where none are wanted without the datasets that a stage before has turned down since.
+
+        Those are in quarantine, or their expression was removed. Returns: the artifacts, and why others are not.
+        """
+        chosen = self.select(kind, wanted)
+        if wanted is not None:
+            return chosen, ()
+        kinds = schema.KINDS[: schema.KINDS.index(kind) + 1]
+        refused = {f["name"]: f"{f['name']} (in quarantine)" for f in self.quarantined() if f["kind"] in kinds}
+        there = set(self.names("expression"))
+        out = {a.name: refused.get(a.name, f"{a.name} (no expression)") for a in chosen}
+        left = [name for name in out if name in refused or name not in there]
+        return [a for a in chosen if a.name not in left], tuple(out[name] for name in left)
 
     # -- committing --------------------------------------------------------------------------------------
 
@@ -241,8 +297,9 @@ class Store:
 
         Raises: SpecError if there is no such artifact.
         """
-        artifact = self.get(kind, name)
-        (self.root / kind / artifact.name / "HEAD").unlink()
+        if name not in self.names(kind):
+            name = self.get(kind, name).name  # a title; or the error that lists what there is
+        (self.root / kind / name / "HEAD").unlink()
 
     def gc(self, *, young_seconds: float = YOUNG_SECONDS) -> list[Path]:
         """Deletes what no HEAD reaches through the manifests' inputs, and work that is not young."""
@@ -301,7 +358,7 @@ class Store:
         Raises: StoreError if another process holds it (saying which), or if the file system has no locks.
         """
         path = self.root / ".lock"
-        with path.open("a+") as stream:
+        with _own_lock(self.root), _opened(path) as stream:
             try:
                 fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -319,6 +376,31 @@ class Store:
             stream.write(f"process {os.getpid()} on {socket.gethostname()}, since {started}\n")
             stream.flush()
             yield
+
+
+_held: set[Path] = set()  # POSIX locks are a process's: what holds between its threads is this
+
+
+@contextmanager
+def _own_lock(root: Path) -> Iterator[None]:
+    """Refuses a second writer of the same process."""
+    root = root.resolve()
+    if root in _held:
+        msg = f"the store {root} is in use by another thread or call of this process; wait for it"
+        raise StoreError(msg)
+    _held.add(root)
+    try:
+        yield
+    finally:
+        _held.discard(root)
+
+
+def _opened(path: Path) -> IO[str]:
+    try:
+        return path.open("a+")
+    except OSError as error:
+        msg = f"the store {path.parent} cannot be written: {error.strerror}; mount it writable, or use another folder"
+        raise StoreError(msg) from error
 
 
 def _size(facts: Mapping[str, Any]) -> str:

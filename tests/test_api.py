@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 import g2v_dask
-from g2v_dask import api, schema
+from g2v_dask import api
 from g2v_dask.errors import SpecError, StoreError
 from g2v_dask.spec import STAGES, ClusterSpec, TrainSpec
 from tests import made, stores
@@ -155,11 +155,7 @@ def test_pairs__reads_only_the_columns_asked_for(with_pairs: api.OpenStore, monk
 
 
 def test_pairs__nothing_in_any_file(opened: api.OpenStore) -> None:
-    """A Parquet file without row groups."""
     stores.pairs(opened._store, "C", [])
-    folder = opened._store.get("pairs", "C").path
-    with api.pq.ParquetWriter(folder / "data.parquet" / "part-0.parquet", schema.PAIRS):
-        pass
     assert opened.pairs().compute().columns.tolist() == ["gene_a", "gene_b", "r", "dataset"]
     assert len(opened.pairs()["r"].compute()) == 0
 

@@ -11,8 +11,6 @@ from tests.shell import g2v
 
 ROOT = Path(__file__).parents[1]
 
-pytestmark = pytest.mark.xdist_group("demo")
-
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory, address):

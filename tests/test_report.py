@@ -25,7 +25,6 @@ SUMMARY = {
     "fresh": ["C"],
     "quarantined": [{"name": "D", "reason": "too few samples [bold]"}],
     "left_out": ["E"],
-    "notes": ["method: plain"],
     "parts_run": 1200,
     "seconds": 3.14159,
 }
@@ -63,13 +62,12 @@ def test_byte_size(number: float, text: str) -> None:
     assert report.byte_size(number) == text
 
 
-def test_summary_table__counts_notes_and_reasons(capsys: pytest.CaptureFixture[str]) -> None:
+def test_summary_table__counts_and_reasons(capsys: pytest.CaptureFixture[str]) -> None:
     report.summary_table([SUMMARY])
     out = capsys.readouterr().out
     row = next(line for line in out.splitlines() if line.split()[:1] == ["pairs"])
     assert row.split() == ["pairs", "2", "1", "1", "1", "1,200", "3.1"]
     for line in (
-        "pairs: method: plain",
         "pairs: left out: E",
         "pairs: quarantined D: too few samples [bold]",
     ):

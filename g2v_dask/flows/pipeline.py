@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from distributed import performance_report
@@ -12,10 +13,10 @@ from distributed import performance_report
 from g2v_dask import driver, stages
 from g2v_dask.cluster import Cluster, connect
 from g2v_dask.driver import Summary
-from g2v_dask.errors import InputError
-from g2v_dask.parts import Plan
+from g2v_dask.errors import SpecError
+from g2v_dask.parts import Target
 from g2v_dask.progress import Display
-from g2v_dask.spec import ClusterSpec, IndexSpec, IngestSpec, MergeSpec, PairsSpec, RunSpec, Spec, TrainSpec
+from g2v_dask.spec import ClusterSpec, IndexSpec, IngestSpec, MergeSpec, PairsSpec, RunSpec, Spec, Step, TrainSpec
 from g2v_dask.store import Store
 
 
@@ -25,8 +26,7 @@ def run_stage(url: str, spec: Spec, *, cluster: ClusterSpec, display: Display, r
     Returns: what was made, what was fresh, what is quarantined.
     Raises: any G2VError; the store then is as before, or holds whole artifacts only.
     """
-    store = Store.open(url, create=isinstance(spec, IngestSpec))
-    with _ready(store, cluster, display, report) as there:
+    with _ready(url, cluster, display, report, create=isinstance(spec, IngestSpec)) as (store, there):
         return _one(store, spec, there, display)
 
 
@@ -35,17 +35,19 @@ def run_all(
 ) -> list[Summary]:
     """Runs every stage of a spec in order; ``cluster`` takes the place of the spec's own.
 
+    A stage that leaves nothing to go on with is the last: its summary says why.
     Returns: one summary a stage that ran, in order.
     """
-    makes_store = any(step.stage == "ingest" for step in spec.steps)
-    store = Store.open(spec.store, create=makes_store)
-    members = _Members(store)
-    summaries = []
-    with _ready(store, cluster or spec.cluster, display, report) as there:
-        for stage_spec in members.specs(spec):
-            summary = _one(store, stage_spec, there, display)
-            members.take(stage_spec, summary.names)
-            summaries.append(summary)
+    summaries: list[Summary] = []
+    with _ready(spec.store, cluster or spec.cluster, display, report, create=_makes_store(spec)) as (store, there):
+        members = _Members(store)
+        for step in spec.steps:
+            for stage_spec in members.specs(step):
+                summary = _one(store, stage_spec, there, display)
+                summaries.append(summary)
+                if not summary.names:
+                    return summaries
+                members.take(stage_spec.stage(), summary.names)
     return summaries
 
 
@@ -54,27 +56,34 @@ def plan_all(spec: RunSpec) -> list[dict[str, Any]]:
 
     Writes nothing.
     """
-    store = Store.open(spec.store, imagine=any(step.stage == "ingest" for step in spec.steps))
+    store = Store.open(spec.store, imagine=_makes_store(spec))
     members = _Members(store)
     rows: list[dict[str, Any]] = []
     waiting_for: str | None = None
-    for stage_spec in members.specs(spec):
-        stage = stage_spec.stage()
-        if waiting_for is not None and waiting_for != stage:
-            name = getattr(stage_spec, "name", None) or "*"
-            rows.append({"stage": stage, "name": name, "parts": None, "bytes": None, "state": f"after {waiting_for}"})
-            members.take(stage_spec, [name])
+    for step in spec.steps:
+        if waiting_for not in (None, step.stage):
+            name = str(step.values.get("name", "*"))
+            rows.append(
+                {"stage": step.stage, "name": name, "parts": None, "bytes": None, "state": f"after {waiting_for}"}
+            )
             continue
-        plan = stages.load(stage).plan(store, stage_spec)
-        rows += driver.preview(plan, store)
-        members.take(stage_spec, _current(plan, store))
-        if any(driver.state(store, t) == "todo" for t in plan.targets if t.kind):
-            waiting_for = stage
+        for stage_spec in members.specs(step):
+            plan = stages.load(step.stage).plan(store, stage_spec)
+            rows += driver.preview(plan, store)
+            members.take(step.stage, [t.name for t in plan.targets if driver.state(store, t) != "quarantined"])
+            if not all(_current(store, t) for t in plan.targets if t.kind):
+                waiting_for = step.stage
     return rows
 
 
-def _current(plan: Plan, store: Store) -> list[str]:
-    return [t.name for t in plan.targets if t.kind and driver.state(store, t) != "quarantined"]
+def _makes_store(spec: RunSpec) -> bool:
+    return any(step.stage == "ingest" for step in spec.steps)
+
+
+def _current(store: Store, target: Target) -> bool:
+    """Whether nothing is to be done for a target, so that later stages can be planned from it."""
+    fresh = driver.state(store, target) == "fresh" and store.head(target.kind, target.name) == target.digest
+    return fresh or driver.state(store, target) == "quarantined"
 
 
 def _one(store: Store, spec: Spec, there: Cluster, display: Display) -> Summary:
@@ -91,6 +100,8 @@ def _line(summary: Summary) -> str:
     for word, names in (
         ("replaced", summary.replaced),
         ("fresh", summary.fresh),
+        ("restored", summary.restored),
+        ("left out", summary.left_out),
         ("quarantined", summary.quarantined),
     ):
         if names:
@@ -101,14 +112,34 @@ def _line(summary: Summary) -> str:
 
 
 @contextmanager
-def _ready(store: Store, cluster: ClusterSpec, display: Display, report: str | None) -> Iterator[Cluster]:
-    """The store locked, a cluster for when it is needed, and the performance report if one is wanted."""
-    with store.lock(), connect(cluster, display.say) as there:
-        if report is None:
-            yield there
-            return
-        with there.client.as_current(), performance_report(filename=report):
-            yield there
+def _ready(
+    url: str, cluster: ClusterSpec, display: Display, report: str | None, *, create: bool
+) -> Iterator[tuple[Store, Cluster]]:
+    """The store locked, a cluster for when it is needed, and the performance report if one is wanted.
+
+    A store that was made for this and got nothing in it goes again.
+    """
+    _check_report(report)
+    before = create and not Store.open(url, imagine=True).exists()
+    store = Store.open(url, create=create)
+    try:
+        with store.lock(), connect(cluster, display.say) as there:
+            if report is None:
+                yield store, there
+                return
+            with there.client.as_current(), performance_report(filename=report):
+                yield store, there
+    except BaseException:
+        if before:
+            store.unmake()
+        raise
+
+
+def _check_report(report: str | None) -> None:
+    """Refuses a report that could not be written when all work is done."""
+    if report is not None and (Path(report).is_dir() or not Path(report).absolute().parent.is_dir()):
+        msg = f"report must be a file in a folder that exists, got {report}"
+        raise SpecError(msg)
 
 
 class _Members:
@@ -118,15 +149,14 @@ class _Members:
         self._store = store
         self._made: dict[str, list[str]] = {}
 
-    def take(self, spec: Spec, names: list[str]) -> None:
+    def take(self, stage: str, names: list[str]) -> None:
         """Notes what a stage of this run has made current."""
-        self._made.setdefault(spec.stage(), []).extend(names)
+        self._made.setdefault(stage, []).extend(names)
 
-    def specs(self, spec: RunSpec) -> Iterator[Spec]:
-        """The specs of a run in order, each filled in when its turn comes."""
-        for step in spec.steps:
-            for made in step.specs(self._datasets()):
-                yield self._filled(made)
+    def specs(self, step: Step) -> Iterator[Spec]:
+        """The specs of a step, each filled in when its turn comes."""
+        for made in step.specs(self._datasets()):
+            yield self._filled(made)
 
     def _datasets(self) -> list[str]:
         for stage in ("pairs", "ingest"):
@@ -137,18 +167,11 @@ class _Members:
     def _filled(self, spec: Spec) -> Spec:
         """Names left out mean what this run has made, not whatever else is in the store."""
         if isinstance(spec, PairsSpec) and spec.datasets is None and "ingest" in self._made:
-            return dataclasses.replace(spec, datasets=self._some("ingest"))
+            return dataclasses.replace(spec, datasets=tuple(sorted(set(self._made["ingest"]))))
         if isinstance(spec, MergeSpec) and spec.datasets is None and "pairs" in self._made:
-            return dataclasses.replace(spec, datasets=self._some("pairs"))
+            return dataclasses.replace(spec, datasets=tuple(sorted(set(self._made["pairs"]))))
         if isinstance(spec, TrainSpec) and spec.source is None and len(self._made.get("merge", ())) == 1:
             return dataclasses.replace(spec, source=self._made["merge"][0])
         if isinstance(spec, IndexSpec) and spec.name is None and len(self._made.get("train", ())) == 1:
             return dataclasses.replace(spec, name=self._made["train"][0])
         return spec
-
-    def _some(self, stage: str) -> tuple[str, ...]:
-        names = tuple(sorted(set(self._made[stage])))
-        if not names:
-            msg = f"{stage} left no dataset to go on with: all were quarantined; see 'g2v ls --quarantined'"
-            raise InputError(msg)
-        return names

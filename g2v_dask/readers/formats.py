@@ -5,8 +5,10 @@ The format is known by content, not by name. One module a format does the rest.
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,25 +27,29 @@ def scan(path: Path, spec: IngestSpec) -> list[Source]:
     ``spec.platform`` goes to files that name none.
     Raises: InputError for a file of no known format, or with a damaged head; and where a group is not found.
     """
+    with content_of(path):
+        found = _scan(path, spec)
+    return [s if s.platform is not None else replace(s, platform=spec.platform) for s in found]
+
+
+def _scan(path: Path, spec: IngestSpec) -> list[Source]:
     prefix = spec.name_prefix
     samples = None if spec.samples is None else Path(spec.samples)
-    found: list[Source]
     match sniff(path):
         case "geo_matrix":
-            found = geo_matrix.scan(path, prefix=prefix)
+            return geo_matrix.scan(path, prefix=prefix)
         case "gct":
-            found = gct.scan(path, samples=samples, group_by=spec.group_by, prefix=prefix)
+            return gct.scan(path, samples=samples, group_by=spec.group_by, prefix=prefix)
         case "h5ad":
-            found = h5ad.scan(path, samples=samples, group_by=spec.group_by, layer=spec.layer, prefix=prefix)
+            return h5ad.scan(path, samples=samples, group_by=spec.group_by, layer=spec.layer, prefix=prefix)
         case "table":
-            found = table.scan(
+            return table.scan(
                 path,
                 samples=samples,
                 group_by=spec.group_by,
                 samples_in_rows=spec.samples_in_rows,
                 prefix=prefix,
             )
-    return [s if s.platform is not None else replace(s, platform=spec.platform) for s in found]
 
 
 def read(source: Source) -> Iterator[Block]:
@@ -51,9 +57,32 @@ def read(source: Source) -> Iterator[Block]:
 
     Raises: InputError for damaged content: line, column and value are named.
     """
-    return {"geo_matrix": geo_matrix.read, "gct": gct.read, "h5ad": h5ad.read, "table": table.read}[source.format](
-        source
-    )
+    readers = {"geo_matrix": geo_matrix.read, "gct": gct.read, "h5ad": h5ad.read, "table": table.read}
+    with content_of(source.path):
+        yield from readers[source.format](source)
+
+
+@contextmanager
+def content_of(path: Path) -> Iterator[None]:
+    """What libraries raise at content that no check of ours foresaw is the file's fault, and said so.
+
+    A damaged HDF5 chunk is an OSError, a matrix without its indices a KeyError; one such file in a batch must
+    not stop the rest. What the system says of the file itself (not there, not readable) is passed on.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (csv.Error, KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(_damaged(path, error)) from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise InputError(_damaged(path, error)) from error
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    return f"{path} cannot be read, its content is damaged or not of its format: {type(error).__name__}: {error}"
 
 
 def sniff(path: Path) -> Format:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ Format = Literal["geo_matrix", "gct", "table", "h5ad"]
 Kind = Literal["symbol", "ensembl", "entrez", "probe"]
 KINDS: tuple[Kind, ...] = ("symbol", "ensembl", "entrez", "probe")  # the order in which an id is taken
 
+LONGEST_NAME = 200
 EXTENSIONS = re.compile(r"(\.gz|\.txt|\.tsv|\.csv|\.tab|\.gct|\.h5ad|_series_matrix)$", re.IGNORECASE)
 
 
@@ -72,10 +74,17 @@ def stem(path: Path) -> str:
 
 
 def safe_name(title: str) -> str:
-    """A title as a name for the store: characters outside A-Z a-z 0-9 . _ - become ``_``, and leading dots too."""
+    """A title as a name for the store: other characters than A-Z a-z 0-9 . _ - become ``_``, and so do dots that
+    lead or follow a dot. What is too long for a folder is cut, and ends in a hash of the whole.
+
+    >>> safe_name("Brain - Cortex (BA9)"), safe_name("..x..y")
+    ('Brain_-_Cortex__BA9_', '__x._y')
+    """
     name = re.sub(r"[^A-Za-z0-9._-]", "_", title)
-    dots = len(name) - len(name.lstrip("."))
-    return "_" * dots + name[dots:] if name else "_"
+    name = re.sub(r"(?<=\.)\.", "_", re.sub(r"^\.+", lambda dots: "_" * len(dots.group()), name))
+    if len(name) > LONGEST_NAME:
+        name = f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(title.encode()).hexdigest()[:8]}"
+    return name if name else "_"
 
 
 def check_samples(path: Path, samples: list[str]) -> None:

@@ -64,6 +64,7 @@ def run_part(work: Work) -> Output:
     rows = tiles.span(genes, detail.shard_rows, work.part.number)
     shard = faiss.IndexFlatIP(components)
     shard.add(unit_rows(np.asarray(vector[rows])))
+    work.alive()
     folder = work.folder / FOLDER
     files = [folder / f"shard-{work.part.number:05d}.faiss"]
     with placed(files[0]) as part:

@@ -6,7 +6,8 @@ datasets wait for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from g2v_dask import arrays, platforms
-from g2v_dask.errors import InputError, SpecError
+from g2v_dask.errors import InputError, SpecError, StoreError
 from g2v_dask.files import digest_of, file_sha256
 from g2v_dask.genes import BUNDLED, GeneTable
 from g2v_dask.kernels import normalise
@@ -42,8 +43,9 @@ class Detail:
 
     sources: tuple[Source, ...]
     spec: IngestSpec
-    genes: Path
-    platform: Path | None = None
+    file_sha256: str
+    genes: tuple[Path, str]  # and its sha256
+    platform: tuple[Path, str] | None = None
     scattered: Path | None = None
 
 
@@ -53,35 +55,57 @@ def plan(store: Store, spec: IngestSpec) -> Plan:
     Raises: SpecError if two inputs give datasets of one name, or a file is not there.
     """
     files = expand_files(spec.files)
-    genes = BUNDLED if spec.genes is None else expand_files([spec.genes])[0]
-    tables = {"genes": file_sha256(genes)}
+    hashes = lru_cache(file_sha256)
+    genes = _gene_table(spec)
+    _check_paths(spec)
     sources: list[Source] = []
     refused: list[Refusal] = []
     for file in files:
         try:
             sources += formats.scan(file, spec)
         except InputError as error:
-            refused.append(_refusal(safe_name(stem(file)), stem(file), file, str(error)))
-    _check_names(sources)
+            title = spec.name_prefix + stem(file)
+            refused.append(_refusal(safe_name(title), title, file, str(error)))
+    _check_names([*((s.name, _origin(s)) for s in sources), *((r.name, r.source) for r in refused)])
     targets: list[Target] = []
     for file in files:
         of_file = [s for s in sources if s.path == file]
         wanted = [s for s in of_file if s.n_samples >= spec.min_samples]
         refused += [_too_few(s, spec) for s in of_file if s.n_samples < spec.min_samples]
         if wanted:
-            targets += _targets(store, spec, wanted, genes, {"file": file_sha256(file), **tables})
+            targets += _targets(store, spec, wanted, (genes, hashes(genes)), hashes)
     return Plan(stage="ingest", targets=tuple(targets), refused=tuple(refused))
 
 
-def _check_names(sources: list[Source]) -> None:
-    seen: dict[str, Source] = {}
-    for source in sources:
-        check_name(source.name)
-        other = seen.setdefault(source.name, source)
-        if other is not source:
+def _gene_table(spec: IngestSpec) -> Path:
+    """The gene table's file, once it has been read: a wrong one is bad usage, not the fault of every dataset."""
+    if spec.genes is None:
+        return BUNDLED
+    (path,) = expand_files([spec.genes])
+    try:
+        GeneTable.load(path)
+    except InputError as error:
+        raise SpecError(str(error)) from error
+    return path
+
+
+def _check_paths(spec: IngestSpec) -> None:
+    if spec.platforms is not None and not Path(spec.platforms).is_dir():
+        msg = f"platforms must be a folder of platform tables (GPL96.tsv, GPL570.annot.gz ...), got {spec.platforms}"
+        raise SpecError(msg)
+    if spec.samples is not None:
+        expand_files([spec.samples])
+
+
+def _check_names(named: list[tuple[str, str]]) -> None:
+    """Refuses two inputs that would be one dataset."""
+    seen: dict[str, str] = {}
+    for name, origin in named:
+        other = seen.setdefault(check_name(name), origin)
+        if other is not origin:
             msg = (
-                f"two inputs would both be the dataset {source.name!r}: {_origin(other)} and "
-                f"{_origin(source)}; leave one out, rename a file, or ingest them apart with --name-prefix"
+                f"two inputs would both be the dataset {name!r}: {other} and {origin}; "
+                f"leave one out, rename a file, or ingest them apart with --name-prefix"
             )
             raise SpecError(msg)
 
@@ -103,17 +127,19 @@ def _too_few(source: Source, spec: IngestSpec) -> Refusal:
 
 
 def _targets(
-    store: Store, spec: IngestSpec, sources: list[Source], genes: Path, tables: Mapping[str, str]
+    store: Store, spec: IngestSpec, sources: list[Source], genes: tuple[Path, str], hashes: Callable[[Path], str]
 ) -> Iterator[Target]:
     """The targets of one file."""
-    preparation = _preparation(spec, sources, genes, tables["file"])
+    file = sources[0].path
+    spec = dataclasses.replace(spec, files=(str(file),))  # a part needs no list of all the others
+    preparation = _preparation(spec, sources, genes, hashes(file))
     if preparation is not None:
         yield preparation
     for source in sources:
-        inputs = dict(tables)
+        inputs = {"file": hashes(file), "genes": genes[1]}
         platform = _platform_file(spec, source)
         if platform is not None:
-            inputs[f"platform {source.platform}"] = file_sha256(platform)
+            inputs[f"platform {source.platform}"] = hashes(platform)
         yield Target(
             kind="expression",
             name=source.name,
@@ -126,12 +152,14 @@ def _targets(
                 "tile": store.tile,
             },
             limits=spec.select("limit"),
+            source=str(file),
             inputs=inputs,
             detail=Detail(
                 sources=(source,),
                 spec=spec,
+                file_sha256=hashes(file),
                 genes=genes,
-                platform=platform,
+                platform=None if platform is None else (platform, hashes(platform)),
                 scattered=None if preparation is None else preparation.folder(store),
             ),
             parts=(Part(number=0, bytes=_need(source), label=source.name),),
@@ -139,7 +167,7 @@ def _targets(
         )
 
 
-def _preparation(spec: IngestSpec, sources: list[Source], genes: Path, digest: str) -> Target | None:
+def _preparation(spec: IngestSpec, sources: list[Source], genes: tuple[Path, str], digest: str) -> Target | None:
     """The scatter of a text file that holds several datasets; h5ad files are read by sample at once."""
     if len(sources) < 2 or sources[0].format == "h5ad":
         return None
@@ -150,7 +178,7 @@ def _preparation(spec: IngestSpec, sources: list[Source], genes: Path, digest: s
         version=VERSION,
         identity={"groups": digest_of([[s.name, s.samples, s.columns] for s in sources])},
         inputs={"file": digest},
-        detail=Detail(sources=tuple(sources), spec=spec, genes=genes),
+        detail=Detail(sources=tuple(sources), spec=spec, file_sha256=digest, genes=genes),
         parts=(Part(number=0, bytes=SCATTER_BYTES, label=f"scatter {sources[0].path.name}"),),
     )
 
@@ -178,21 +206,42 @@ def _need(source: Source) -> int:
 def run_part(work: Work) -> Output:
     """Reads, normalises and writes one dataset; or scatters a file."""
     detail: Detail = work.target.detail
+    source = detail.sources[0]
+    if detail.scattered is None:
+        _check_unchanged(source.path, detail.file_sha256)
     if not work.target.kind:
         scatter.scatter(detail.sources, work.folder)
         return Output(files=tuple(sorted(p for p in work.folder.iterdir() if p.suffix != ".tmp")))
-    (source,) = detail.sources
-    genes = _genes(detail.genes)
-    platform = None if detail.platform is None else PlatformTable.load(detail.platform)
+    genes = _genes(*detail.genes)
+    platform = None if detail.platform is None else _platform(*detail.platform)
     made = prepare(_blocks(detail, source), source=source, spec=detail.spec, genes=genes, platform=platform)
+    work.alive()
     files = _write(work, made)
     return Output(files=files, result=_result(source, made))
 
 
-@lru_cache(maxsize=1)
-def _genes(path: Path) -> GeneTable:
+def _check_unchanged(path: Path, sha256: str) -> None:
+    """Fails the run, and condemns no dataset, if a file is not what was planned with.
+
+    Raises: OSError if this worker does not see it; StoreError if it has changed.
+    """
+    if file_sha256(path) != sha256:
+        msg = f"{path} has changed since this run was planned; run the same command again"
+        raise StoreError(msg)
+
+
+@lru_cache(maxsize=2)
+def _genes(path: Path, sha256: str) -> GeneTable:
     """The gene table, read once a process."""
+    _check_unchanged(path, sha256)
     return GeneTable.load(path)
+
+
+@lru_cache(maxsize=8)
+def _platform(path: Path, sha256: str) -> PlatformTable:
+    """A platform table, read once a process."""
+    _check_unchanged(path, sha256)
+    return PlatformTable.load(path)
 
 
 def _blocks(detail: Detail, source: Source) -> Iterator[Block]:

@@ -46,7 +46,7 @@ def plan(store: Store, spec: MergeSpec) -> Plan:
 
     Raises: SpecError if there are no pairs, or the members' rules differ.
     """
-    members = store.select("pairs", spec.datasets)
+    members, left_out = store.passing("pairs", spec.datasets)
     if not members:
         msg = f"no pairs in {store.root} to merge; run 'g2v pairs' first"
         raise SpecError(msg)
@@ -76,7 +76,7 @@ def plan(store: Store, spec: MergeSpec) -> Plan:
         ),
         parts=parts,
     )
-    return Plan(stage="merge", targets=(target,))
+    return Plan(stage="merge", targets=(target,), left_out=left_out)
 
 
 def memory_bytes(genes: int, tile: int) -> int:
@@ -87,7 +87,8 @@ def memory_bytes(genes: int, tile: int) -> int:
 def _check_rules(members: list[Artifact]) -> None:
     by_rule: dict[bytes, list[Artifact]] = {}
     for member in members:
-        by_rule.setdefault(canonical(member.manifest["identity"]), []).append(member)
+        rule = [member.manifest["identity"], member.manifest["stage_version"]]
+        by_rule.setdefault(canonical(rule), []).append(member)
     if len(by_rule) > 1:
         listed = "; ".join(
             f"{_rule(group[0])}: {', '.join(m.name for m in group[:5])}" + (", ..." if len(group) > 5 else "")
@@ -182,6 +183,7 @@ def run_part(work: Work) -> Output:
     seen = np.zeros(1, dtype=np.int64)
     for column in range(band, tiles.count(size, tile)):
         span = tiles.span(size, tile, column)
+        work.alive()
         block = counts[:, span.start - rows.start : span.stop - rows.start]
         value[rows, span] = block
         files.append(arrays.chunk_file(work.folder, "value", band, column))

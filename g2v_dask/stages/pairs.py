@@ -43,7 +43,8 @@ class Detail:
 def plan(store: Store, spec: PairsSpec) -> Plan:
     """One target a dataset."""
     targets = []
-    for artifact in store.select("expression", spec.datasets):
+    chosen, left_out = store.passing("expression", spec.datasets)
+    for artifact in chosen:
         samples, genes = artifact.facts["samples"], artifact.facts["genes"]
         part = Part(number=0, bytes=memory_bytes(samples, genes, spec), label=artifact.name)
         targets.append(
@@ -59,7 +60,7 @@ def plan(store: Store, spec: PairsSpec) -> Plan:
                 parts=(part,),
             )
         )
-    return Plan(stage="pairs", targets=tuple(targets))
+    return Plan(stage="pairs", targets=tuple(targets), left_out=left_out)
 
 
 def memory_bytes(samples: int, genes: int, spec: PairsSpec) -> int:
@@ -85,14 +86,15 @@ def run_part(work: Work) -> Output:
     if np.count_nonzero(keep) < 2:
         msg = (
             f"{work.target.name}: {np.count_nonzero(keep)} of {len(genes)} genes can take part in pairs "
-            f"({np.count_nonzero(constant)} constant, {unexpressed} not expressed); "
-            f"lower --min-expressed, now {least}"
+            f"({np.count_nonzero(constant)} constant, {unexpressed} not expressed"
+            + (f"; lower --min-expressed, now {least})" if unexpressed else ")")
         )
         raise InputError(msg)
     expression = np.ascontiguousarray(expression[:, keep])
     started = time.monotonic()
     found = _find(expression, detail.spec, work.target.name)
     kernel_seconds = time.monotonic() - started
+    work.alive()
     file = work.folder / "data.parquet" / "part-0.parquet"
     write(file, found, genes[keep])
     result = {

@@ -75,7 +75,8 @@ def run_part(work: Work) -> Output:
         attributes={"card": card},
         coordinates={"gene_id": trained.genes},
     )
-    return Output(files=files, result=card)
+    # versions are no part of data.*: a release of ours must not change the bytes under one digest
+    return Output(files=files, result={**card, "versions": {name: metadata.version(name) for name in MADE_BY}})
 
 
 def _card(detail: Detail, trained: Trained) -> dict[str, Any]:
@@ -83,6 +84,7 @@ def _card(detail: Detail, trained: Trained) -> dict[str, Any]:
     source = detail.cooccurrence
     return {
         "genes": len(trained.genes),
+        "components": trained.vectors.shape[1],
         "order": "count descending, then gene id",
         "parameters": {**detail.spec.select("identity")},
         "cooccurrence": {"name": source.name, "digest": source.digest},
@@ -90,7 +92,6 @@ def _card(detail: Detail, trained: Trained) -> dict[str, Any]:
         "samples": dict(source.facts["samples"]),
         "rule": dict(source.facts["rule"]),
         "losses": list(trained.losses),
-        "versions": {name: metadata.version(name) for name in MADE_BY},
         **trained.facts,
     }
 
