@@ -119,8 +119,9 @@ def prepare(
         "rows": {"read": len(table.rows), **mapping.evidence["rows"]},
         "ids": mapping.evidence["ids"],
     }
-    made = _counts if scale == "counts" else _intensities
-    return made(table, mapping, source, facts, evidence)
+    if scale == "counts":
+        return _counts(table, mapping, source, evidence)
+    return _intensities(table, mapping, source, facts, evidence)
 
 
 def gather(blocks: Iterable[Block], source: Source) -> Table:
@@ -310,8 +311,7 @@ def _intensities(
     return _prepared(values[:, best], None, names, constant[best], source, evidence)
 
 
-def _counts(table: Table, mapping: Mapping, source: Source, facts: normalise.Facts, evidence: Evidence) -> Prepared:
-    del facts
+def _counts(table: Table, mapping: Mapping, source: Source, evidence: Evidence) -> Prepared:
     values, kept, filled = _filled(table.values, source)
     present, codes = np.unique(mapping.of_row[kept], return_inverse=True)
     codes = codes.astype(np.int64) - int(present[0] == -1)

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g2v_dask import tiles
-from g2v_dask.errors import BudgetError
 from g2v_dask.spec import TrainSpec
 
 Progress = Callable[[int, int, str], None]
@@ -46,7 +45,6 @@ class Model(Protocol):
         folder: Path,
         progress: Progress,
         alive: Alive,
-        memory_limit_bytes: int | None = None,
     ) -> Trained:
         """The vectors. ``folder`` holds checkpoints and scratch files; what it holds is resumed."""
 
@@ -100,13 +98,3 @@ def vocabulary(genes: NDArray[np.str_], counts: NDArray[Any], least: int) -> NDA
     """
     order = np.lexsort((genes, -counts))
     return order[counts[order] >= least]
-
-
-def check_budget(method: str, need_bytes: int, limit_bytes: int | None) -> None:
-    """Raises BudgetError when a training needs more than the limit."""
-    if limit_bytes is not None and need_bytes > limit_bytes:
-        msg = (
-            f"train: {method} needs {need_bytes / 1e9:.2f} GB of memory, a worker has "
-            f"{limit_bytes / 1e9:.2f} GB; give workers more memory, or raise min-datasets for fewer cells"
-        )
-        raise BudgetError(msg)

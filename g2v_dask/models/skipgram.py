@@ -72,7 +72,6 @@ def train(
     folder: Path,
     progress: base.Progress,
     alive: base.Alive,
-    memory_limit_bytes: int | None = None,
 ) -> base.Trained:
     """Gene vectors from skip-gram with negative sampling.
 
@@ -83,7 +82,6 @@ def train(
                 progress counts pairs over all iterations; the note names the iteration and its loss.
     Returns:    genes in ≥ ``min_count`` pairs; loss: mean −log σ(u·v) − Σ log σ(−u'·v), both directions.
     Raises:     InputError if no pair is left, no gene passes min_count, or values are not counts.
-                BudgetError if ``memory_limit_bytes`` is too small.
     Source:     Mikolov et al. 2013, equation 4; Du et al. 2019 (Gene2Vec).
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -91,7 +89,6 @@ def train(
         raw, file, shuffled = (stack.enter_context(_scratch(folder)) for _ in range(3))
         counts, found = _spill(matrix, spec.min_datasets, raw)
         order = _vocabulary(matrix, counts, spec)
-        base.check_budget("skipgram", memory_bytes(len(order), 2 * found, spec.components), memory_limit_bytes)
         names = [str(matrix.genes[i]) for i in order]
         model = _model(names, counts[order], spec)
         pairs = _PairFile(file=file, bits=16 if len(names) <= 1 << 16 else 32)

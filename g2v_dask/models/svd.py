@@ -68,7 +68,6 @@ def train(
     folder: Path,
     progress: base.Progress,
     alive: base.Alive,
-    memory_limit_bytes: int | None = None,
 ) -> base.Trained:
     """Gene vectors U · σ^power from max(log(x_ij · S / (x_i. · x_.j)) − log k, 0), k = ``shift``.
 
@@ -78,13 +77,12 @@ def train(
     Returns:    genes with a cell; the largest |value| of each component is positive, ties: the first gene.
                 Components beyond the rank of M are 0. ``losses`` is empty.
     Raises:     InputError if no cell is left, or components > genes − 1.
-                BudgetError if the cells need more than ``memory_limit_bytes``; before the memory is used.
     Source:     Levy & Goldberg 2014, section 3; Golub & Underwood 1977 (block Lanczos); Wu & Simon 2000.
     Oracle:     numpy.linalg.eigh of the dense matrix, in tests/models/test_svd.py.
     """
     del folder
     progress(0, spec.components, "reading co-occurrence")
-    counts, genes, square = _read(matrix, spec, memory_limit_bytes)
+    counts, genes, square = _read(matrix, spec)
     alive()
     progress(0, spec.components, "positive PMI")
     M = ppmi(square, spec.shift)
@@ -109,16 +107,11 @@ def train(
     return base.Trained(genes=genes[order], vectors=out, losses=[], facts=facts)
 
 
-def _read(
-    matrix: TileMatrix, spec: TrainSpec, limit_bytes: int | None
-) -> tuple[NDArray[np.float64], NDArray[np.str_], sp.csr_array]:
+def _read(matrix: TileMatrix, spec: TrainSpec) -> tuple[NDArray[np.float64], NDArray[np.str_], sp.csr_array]:
     """Row sums, ids and the symmetric matrix of the genes that have a cell, in axis order."""
-    size, found, bands = len(matrix.genes), 0, []
-    for band in base.cells(matrix, spec.min_datasets):
-        found += 2 * len(band.rows)
-        base.check_budget("svd", memory_bytes(size, found, spec.components), limit_bytes)
-        bands.append(band)
-    if not found:
+    size = len(matrix.genes)
+    bands = list(base.cells(matrix, spec.min_datasets))
+    if not any(len(band.rows) for band in bands):
         msg = (
             f"train: the co-occurrence of {size} genes has no cell of at least {spec.min_datasets} datasets; "
             "lower min-datasets, or make pairs with a lower threshold or top-k"

@@ -27,7 +27,6 @@ def scan(
     samples: Path | None = None,
     group_by: str | None = None,
     layer: str | None = None,
-    platform: str | None = None,
     prefix: str = "",
 ) -> list[Source]:
     """The datasets of an h5ad: all of it, or one a group of an obs column or of a sample table."""
@@ -47,7 +46,6 @@ def scan(
         title=title,
         samples=tuple(names),
         layer=layer,
-        platform=platform,
         n_rows=n_genes,
     )
     if group_by is not None and samples is not None:

@@ -37,7 +37,6 @@ def scan(
     *,
     samples: Path | None = None,
     group_by: str | None = None,
-    platform: str | None = None,
     samples_in_rows: bool = False,
     prefix: str = "",
 ) -> list[Source]:
@@ -56,7 +55,6 @@ def scan(
         name=safe_name(title),
         title=title,
         samples=tuple(names),
-        platform=platform,
         samples_in_rows=samples_in_rows,
     )
     if samples is None or group_by is None:

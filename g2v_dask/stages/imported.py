@@ -14,7 +14,6 @@ from g2v_dask.spec import ImportSpec
 from g2v_dask.store import Store
 
 VERSION = 1
-READ_BYTES = 64 << 20  # a block of text, and what Arrow makes of it
 begin = share_nothing
 next_round = one_round
 
@@ -42,15 +41,10 @@ def plan(store: Store, spec: ImportSpec) -> Plan:
         identity={"tile": store.tile, **spec.select("identity")},
         inputs={f"file:{file.name}": file_sha256(file)},
         detail=Detail(file=file, truncate=spec.truncate),
-        parts=(Part(number=0, bytes=memory_bytes(file.stat().st_size), label=f"{spec.name} from {file.name}"),),
+        parts=(Part(number=0, bytes=3 * file.stat().st_size, label=f"{spec.name} from {file.name}"),),
     )
     target.folder(store)  # a wrong name is found before any work
     return Plan(stage="import", targets=(target,))
-
-
-def memory_bytes(file_bytes: int) -> int:
-    """Peak of the part: the file's vectors twice, its words, and a block of text. Of dense files."""
-    return 3 * file_bytes + READ_BYTES
 
 
 def run_part(work: Work) -> Output:
