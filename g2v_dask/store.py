@@ -165,20 +165,24 @@ class Store:
 
         Raises: SpecError for a name that is not there, listing those that are.
         """
-        names = self.names(kind)
-        if name not in names:
-            titled = [a.name for a in self.artifacts(kind) if a.title == name]
-            if not titled:
-                have = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "none"
-                msg = f"no {kind} named {name!r} in {self.root}{nearest(name, names)}; there are: {have}"
-                raise SpecError(msg)
-            name = titled[0]
-        artifact = self._current(kind, name)
+        artifact = self._current(kind, self._name(kind, name))
         damage = artifact.damage()
         if damage is not None:
-            msg = f"{kind}/{name} is damaged: {damage}; run the command that made it again, it will be made anew"
+            msg = f"{artifact.key} is damaged: {damage}; run the command that made it again, it will be made anew"
             raise StoreError(msg)
         return artifact
+
+    def _name(self, kind: str, text: str) -> str:
+        """The name that a user means: that of an artifact, or of the one with that title."""
+        if text == Path(text).name and (self.root / kind / text / "HEAD").exists():
+            return text
+        titled = [a.name for a in self.artifacts(kind) if a.title == text]
+        if not titled:
+            names = self.names(kind)
+            have = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "none"
+            msg = f"no {kind} named {text!r} in {self.root}{nearest(text, names)}; there are: {have}"
+            raise SpecError(msg)
+        return titled[0]
 
     def _current(self, kind: str, name: str) -> Artifact:
         digest = self.head(kind, name)
@@ -297,9 +301,7 @@ class Store:
 
         Raises: SpecError if there is no such artifact.
         """
-        if name not in self.names(kind):
-            name = self.get(kind, name).name  # a title; or the error that lists what there is
-        (self.root / kind / name / "HEAD").unlink()
+        (self.root / kind / self._name(kind, name) / "HEAD").unlink()
 
     def gc(self, *, young_seconds: float = YOUNG_SECONDS) -> list[Path]:
         """Deletes what no HEAD reaches through the manifests' inputs, and work that is not young."""
