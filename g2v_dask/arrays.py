@@ -113,7 +113,10 @@ def writable(folder: Path, name: str) -> Any:
 
 def strings(root: zarr.Group, name: str) -> NDArray[np.str_]:
     """A coordinate of texts as a NumPy array of fixed width, which sorts and compares fast."""
-    return np.array(np.asarray(_of(root, name)[:]).tolist(), dtype=np.str_)
+    words: Any = np.asarray(_of(root, name)[:])
+    longest = int(np.strings.str_len(words).max(initial=1))
+    fixed: NDArray[np.str_] = words.astype(f"<U{longest}")  # NumPy casts to no width of its own choosing
+    return fixed
 
 
 def values(root: zarr.Group, name: str) -> NDArray[Any]:
