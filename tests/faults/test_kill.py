@@ -60,7 +60,12 @@ def command(folder: Path, *more: str) -> list[str]:
 
 def start(folder: Path, *more: str) -> subprocess.Popen[bytes]:
     with (folder / "log").open("ab") as log:
-        return subprocess.Popen(command(folder, *more), stdout=log, stderr=log)
+        return subprocess.Popen(command(folder, *more), stdout=log, stderr=log, preexec_fn=hear_interrupts)
+
+
+def hear_interrupts() -> None:
+    """Background jobs of a shell ignore SIGINT, and their children inherit that; this one shall not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def finish(folder: Path, *more: str) -> None:
