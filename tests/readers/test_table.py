@@ -18,7 +18,7 @@ from tests.data_paths import data
 def opened(tmp_path, text, *, name="t.txt", **options):
     """Sources of a table, and all rows of the first: ids by kind, values."""
     path = tmp_path / name
-    path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    path.write_bytes(gzip.compress(text.encode(), mtime=0) if name.endswith(".gz") else text.encode())
     sources = formats.scan(path, IngestSpec(files=("x",), **options))
     blocks = list(formats.read(sources[0]))
     ids = {k: [w for b in blocks for w in b.ids[k]] for k in blocks[0].ids}
