@@ -64,12 +64,17 @@ class Summary:
 
 def state(store: Store, target: Target) -> str:
     """``fresh``, ``quarantined`` or ``todo``: what the store says of a target."""
-    artifact = store.committed(target.kind, target.name, target.digest) if target.kind else None
-    if artifact is not None and artifact.damage() is None:
+    if target.kind and _whole(store, target) is not None:
         return "fresh"
     if target.kind and _standing(store, target) is not None:
         return "quarantined"
     return "todo"
+
+
+def _whole(store: Store, target: Target) -> Artifact | None:
+    """What a target asks for, if it was made and none of its files is missing or cut."""
+    artifact = store.committed(target.kind, target.name, target.digest)
+    return artifact if artifact is not None and artifact.damage() is None else None
 
 
 def _standing(store: Store, target: Target) -> dict[str, Any] | None:
@@ -146,8 +151,8 @@ class _Run:
                 self.store.quarantine_file(record["kind"], record["name"]).unlink()
 
     def _settled(self, target: Target) -> bool:
-        artifact = self.store.committed(target.kind, target.name, target.digest)
-        if artifact is not None and artifact.damage() is None:
+        artifact = _whole(self.store, target)
+        if artifact is not None:
             if self.store.head(target.kind, target.name) != target.digest:
                 self.store.point(target.kind, target.name, target.digest)
                 self.summary.restored.append(target.name)
@@ -162,8 +167,8 @@ class _Run:
 
     def check(self) -> None:
         """Fails before any work if a part cannot fit, or the workers would give mixed bits."""
-        worst = max(((p, j.target) for j in self.jobs.values() for p in j.parts), key=lambda pair: pair[0].bytes)
-        self.cluster.check_budget(needed=worst[0].bytes, label=f"{self.plan.stage} of {worst[0].label}")
+        worst = max((p for j in self.jobs.values() for p in j.parts), key=lambda part: part.bytes)
+        self.cluster.check_budget(needed=worst.bytes, label=f"{self.plan.stage} of {worst.label}")
         if any(j.target.same_blas for j in self.jobs.values()):
             self.cluster.check_blas(self.plan.stage)
 
