@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from g2v_dask import arrays, exchange
 from g2v_dask.errors import InputError, SpecError, StoreError
-from g2v_dask.genes import GeneTable
+from g2v_dask.names import Names
 from g2v_dask.store import Artifact, Store
 
 ROWS = 8192  # of float64 vectors held at once by brute force
@@ -61,33 +61,22 @@ class Embedding:
     vectors: NDArray[np.float32] = field(repr=False)
     card: Mapping[str, Any] = field(repr=False)
     shards: tuple[Any, ...] = field(default=(), repr=False)  # FAISS, of unit rows in the order of the genes
+    descriptions: Mapping[str, str] | None = field(default=None, repr=False)  # of its own, by gene
 
     def __len__(self) -> int:
         return len(self.genes)
 
     @cached_property
-    def rows(self) -> Mapping[str, int]:
-        """The row of each gene."""
-        return {gene: row for row, gene in enumerate(self.genes.tolist())}
-
-    @property
-    def table(self) -> GeneTable:
-        """The bundled gene table, for names and descriptions."""
-        return _bundled_table()
+    def names(self) -> Names:
+        """Its genes by name."""
+        return Names(self.genes, self.descriptions)
 
     def resolve(self, gene: str) -> str:
         """The gene of this embedding that a symbol, Ensembl id, Entrez id or alias names, in any case.
 
-        Words need not be genes: the gene table is asked only if no word here, or no single one in another
-        case, is the one given.
         Raises: InputError for a name that is not here, with the closest ones, or that names several.
         """
-        if gene in self.rows:
-            return gene
-        # before the table: its index of aliases in any case takes 0.2 s to build
-        upper = gene.strip().upper()
-        same = [word for word in self.rows if word.upper() == upper]
-        return same[0] if len(same) == 1 else self.table.resolve(gene, self.rows)
+        return self.names.resolve(gene)
 
     def similar(self, gene: str, k: int = 10) -> list[Neighbour]:
         """The k nearest other genes by cosine, best first, ties by gene id; all of them if k is larger.
@@ -98,7 +87,7 @@ class Embedding:
         if k < 1:
             msg = f"k must be at least 1, got {k}"
             raise SpecError(msg)
-        row = self.rows[self.resolve(gene)]
+        row = self.names.rows[self.resolve(gene)]
         query = self.vectors[row].astype(np.float64)
         if not query.any():
             msg = f"the vector of {gene} in {self.name} is zero: it has no direction and no neighbours"
@@ -109,11 +98,12 @@ class Embedding:
         return [self._neighbour(name, -negative) for negative, name in sorted(scored)[:k]]
 
     def _neighbour(self, gene: str, value: float) -> Neighbour:
+        about = self.names.about(gene)
         return Neighbour(
             gene=gene,
             cosine=value + 0.0,  # no -0.0
-            description=self.table.describe(gene),
-            ensembl=_bundled_ensembl().get(gene, "").partition("|")[0],
+            description=about.description,
+            ensembl=about.ensembl,
         )
 
     def _propose(self, query: NDArray[np.float64], k: int) -> list[int]:
@@ -131,19 +121,6 @@ class Embedding:
     def to_anndata(self) -> Any:
         """An AnnData object: genes as observations, vectors as X, the card as JSON in ``uns["card"]``."""
         return exchange.to_anndata(self)
-
-
-@cache
-def _bundled_table() -> GeneTable:
-    """Read once a process, when first asked for: it takes 0.1 s."""
-    return GeneTable.load(None)
-
-
-@cache
-def _bundled_ensembl() -> Mapping[str, str]:
-    """The Ensembl ids of each symbol, separated by ``|``."""
-    table = _bundled_table()
-    return dict(zip(table.symbol, table.ensembl, strict=True))
 
 
 def open_embedding(store: Store, name: str | None = None) -> Embedding:

@@ -18,6 +18,7 @@ ORDER = [
     ["spec"],
     ["schema", "tiles"],
     ["genes", "platforms"],
+    ["names", "answers"],
     ["kernels"],
     ["readers"],
     ["prepare"],
