@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from g2v_dask.errors import G2VError, InputError, SpecError
-from g2v_dask.spec import STAGES, ClusterSpec, RunSpec, Spec, check_name, key_of, nearest, value_type
+from g2v_dask.spec import STAGES, ClusterSpec, ImportSpec, RunSpec, Spec, check_name, key_of, nearest, value_type
 
 if TYPE_CHECKING:
     from g2v_dask.progress import Display
@@ -270,12 +270,44 @@ def similar(
         report.similar_table(answers)
 
 
+@cli.command("ask")
+@store_option
+@click.option("--name", help="embedding to ask first [the only one]")
+@click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="answers to list")
+@click.option("--session", metavar="FILE", help="Markdown file of the answers [g2v-session-DATE-TIME.md]")
+@click.option("--history", metavar="FILE", help="lines to go back to [~/.local/state/g2v/history, by the XDG rules]")
+def ask_(*, store: str, name: str | None, k: int, session: str | None, history: str | None) -> None:
+    """Ask one question after another: a prompt with completion of gene names; 'help' in it tells all.
+
+    Every answer is also appended to a Markdown file. From a pipe, lines are read plainly, and the exit code is
+    2 if any of them could not be answered: printf 'pair HLA-DRA CD74\\n' | g2v ask --store work
+    """
+    from g2v_dask import ask
+
+    sys.exit(
+        ask.ask(
+            _store(store),
+            name,
+            k=k,
+            session=None if session is None else Path(session),
+            history=None if history is None else Path(history),
+        )
+    )
+
+
 @cli.command()
 @click.argument("file")
 @store_option
 @click.option("--name", help="embedding to write [the only one]")
 def export(*, file: str, store: str, name: str | None) -> None:
-    """Write an embedding to FILE: .txt .vec (word2vec), .bin (word2vec binary), .parquet, .npz, .h5ad."""
+    """Write an embedding to FILE, in the format of its extension.
+
+    \b
+    .txt .vec      word2vec text               .npz           NumPy: genes, vectors
+    .bin           word2vec binary             .npy           NumPy, and the words in STEM.names.txt
+    .csv .tsv      table of text, also .gz     .safetensors   a tensor, genes in the metadata
+    .parquet       table                       .h5ad          AnnData
+    """
     from g2v_dask import exchange, query
 
     embedding = query.open_embedding(_store(store), name)
@@ -283,26 +315,47 @@ def export(*, file: str, store: str, name: str | None) -> None:
     click.echo(f"{embedding.name}: {len(embedding.genes):,} genes × {embedding.vectors.shape[1]} → {file}")
 
 
+def _import_options(command: Command) -> Command:
+    """The options of an import, as its spec describes them; the file is an argument."""
+    for field in reversed([f for f in dataclasses.fields(ImportSpec) if f.name != "file"]):
+        for option in _options(field, ImportSpec, is_argument=False):
+            command = option(command)
+    return command
+
+
 @cli.command("import")
 @click.argument("file")
+@_import_options
 @store_option
-@click.option("--name", required=True, help="name of the embedding in the store")
-@click.option("--truncate", type=click.IntRange(min=1), help="take only the first N vectors")
 @json_option
-def import_(*, file: str, store: str, name: str, truncate: int | None, as_json: bool) -> None:
-    """Take the vectors of FILE into the store as an embedding like any other. Formats as in export."""
+def import_(*, file: str, store: str, as_json: bool, **given: Any) -> None:
+    """Take the vectors of FILE into the store as an embedding like any other.
+
+    Formats as in export, told by the extension; what each needs besides:
+
+    \b
+    .csv .tsv      first column words, the others numbers; a header is found by itself
+    .npy           --names FILE (or STEM.names.txt beside it), or --tokens FILE
+    .npz           genes and vectors, or one table and one list of names; of tokens: --tokens FILE
+    .safetensors   genes in its metadata, --names or --tokens; --tensor NAME where there are several
+
+    With --tokens and no ids in the file, row i is token i, as in Geneformer's word embeddings; <pad>, <mask>,
+    <cls> and <eos> are left out. Words need not be genes.
+    """
     from g2v_dask import driver
-    from g2v_dask.spec import ImportSpec
     from g2v_dask.stages import imported
     from g2v_dask.store import Store
 
+    spec = _spec(ImportSpec, {"file": file, **given})
+    assert isinstance(spec, ImportSpec)
     target = Store.open(store, create=True)
     with target.lock():
-        spec = ImportSpec(file=file, name=name, truncate=truncate)
         summary = driver.here(imported, imported.plan(target, spec), target)
         for refused in summary.quarantined:  # the one input of the command: an error, not a batch with a loss
             target.quarantine_file("embeddings", refused["name"]).unlink()
             raise InputError(refused["reason"])
+    if not as_json:
+        click.echo(imported.sentence(target.get("embeddings", spec.name).facts))
     _print_summaries([summary], as_json=as_json, many=False)
 
 

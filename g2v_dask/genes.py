@@ -10,7 +10,7 @@ import hashlib
 import re
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -140,8 +140,7 @@ class GeneTable:
         if text in self._row:
             return text, "symbol"
         start = text[:1]
-        if start in ("E", "e") and (ensembl := ENSEMBL.fullmatch(text)):
-            bare = ensembl[1].upper()
+        if bare := ensembl_id(text):
             return _found(self._by_ensembl, bare, bare, "ensembl")
         if start.isdecimal() and (entrez := ENTREZ.fullmatch(text)):
             return _found(self._by_entrez, entrez[1], text, "entrez")
@@ -229,10 +228,32 @@ class GeneTable:
         row = self._row.get(symbol)
         return "" if row is None else self.name[row]
 
+    def ensembl_ids(self, symbol: str) -> list[str]:
+        """The gene's Ensembl ids, or none."""
+        row = self._row.get(symbol)
+        return [] if row is None or not self.ensembl[row] else self.ensembl[row].split("|")
+
+    def entrez_id(self, symbol: str) -> str:
+        """The gene's Entrez id, or nothing."""
+        row = self._row.get(symbol)
+        return "" if row is None else self.entrez[row]
+
+    def ids(self) -> Iterator[tuple[str, str]]:
+        """Every (id, symbol): the Ensembl and Entrez ids of all genes."""
+        for symbol, ensembl, entrez in zip(self.symbol, self.ensembl, self.entrez, strict=True):
+            for one in (*ensembl.split("|"), entrez):
+                yield one, symbol
+
     def biotype(self, symbol: str) -> str:
         """``protein-coding``, ``ncRNA`` …, or nothing."""
         row = self._row.get(symbol)
         return "" if row is None else self.kinds[row]
+
+
+def ensembl_id(text: str) -> str:
+    """An Ensembl gene id without its version, in capitals; empty for any other text."""
+    found = ENSEMBL.fullmatch(text) if text[:1] in ("E", "e") else None
+    return found[1].upper() if found else ""
 
 
 def running_numbers(ids: Sequence[str]) -> bool:

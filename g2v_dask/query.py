@@ -132,13 +132,18 @@ def load(store: Store, artifact: Artifact) -> Embedding:
     """An embedding in memory, from its artifact."""
     root = arrays.open_group(artifact.path, "embeddings")
     card: Any = root.attrs["card"]
+    genes = arrays.strings(root, "gene_id")
+    descriptions = None
+    if "description" in root:
+        descriptions = dict(zip(genes.tolist(), arrays.values(root, "description").tolist(), strict=True))
     return Embedding(
         name=artifact.name,
         digest=artifact.digest,
-        genes=arrays.strings(root, "gene_id"),
+        genes=genes,
         vectors=arrays.values(root, "vector"),
         card=dict(card),
         shards=_open_shards(store, artifact),
+        descriptions=descriptions,
     )
 
 

@@ -104,6 +104,13 @@ EMBEDDINGS = Group(
     variables=(
         Variable(name="vector", dims=("gene", "component"), dtypes=("float32",), doc="one row a gene, as trained"),
         Variable(name="gene_id", dims=("gene",), dtypes=("string",), doc="gene ids: count descending, then id"),
+        Variable(
+            name="description",
+            dims=("gene",),
+            dtypes=("string",),
+            optional=True,
+            doc="what each gene is, in words, as given at import; empty where nothing was",
+        ),
     ),
 )
 

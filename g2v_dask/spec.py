@@ -488,6 +488,11 @@ def expand_files(patterns: typing.Iterable[str]) -> tuple[Path, ...]:
 class ImportSpec(Spec):
     """A file of vectors → ``embeddings/<name>``. Runs in process; no part of ``STAGES``."""
 
-    file: str = option("vectors: .txt .vec .bin .parquet .npz .h5ad", path=True)
-    name: str = option("name of the embedding", names=True)
+    file: str = option("vectors, in a format that export writes", path=True)
+    name: str = option("name of the embedding in the store", names=True)
+    names: str | None = option("words of .npy, .npz or .safetensors: one a line, or a JSON list", None, path=True)
+    tokens: str | None = option("JSON, gene to token, of rows told by token (Geneformer)", None, path=True)
+    tensor: str | None = option("tensor of a .safetensors file with several", None, role="identity")
+    trust_pickle: bool = option("the file of --tokens may be a pickle; only numbers and texts are read", False)  # noqa: FBT003
+    descriptions: str | None = option("JSON, gene (or word) to description; kept with the vectors", None, path=True)
     truncate: int | None = option("only the first N vectors", None, role="identity", low=1)

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from g2v_dask import exchange
 from g2v_dask.errors import InputError
-from g2v_dask.exchange import Vectors
+from g2v_dask.exchange import Options, Vectors, texts
 
 SUFFIXES = sorted(exchange.FORMATS)
 WORD2VEC = (".txt", ".vec", ".bin")
+CARDLESS = (*WORD2VEC, ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".npy")
 CARD = {"method": "svd", "losses": [], "rule": {"threshold": None, "top_k": 50}}
 FLOAT32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
@@ -49,12 +50,13 @@ def test_write__then_read__same_bits(tmp_path: Path, made: Vectors, suffix: str)
     found = exchange.read(file)
     assert found.genes.tolist() == made.genes.tolist()
     np.testing.assert_array_equal(bits(found.vectors), bits(made.vectors))
-    assert found.card == ({} if suffix in WORD2VEC else CARD)
-    assert [p.name for p in tmp_path.iterdir()] == [file.name]
-    first = exchange.read(file, truncate=5)
+    assert found.card == ({} if suffix in CARDLESS else CARD)
+    beside = ["e.names.txt"] if suffix == ".npy" else []
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([file.name, *beside])
+    first = exchange.read(file, Options(truncate=5))
     assert first.genes.tolist() == made.genes[:5].tolist()
     np.testing.assert_array_equal(bits(first.vectors), bits(made.vectors[:5]))
-    assert len(exchange.read(file, truncate=10_000).genes) == 300
+    assert len(exchange.read(file, Options(truncate=10_000)).genes) == 300
 
 
 @settings(max_examples=50, deadline=None)
@@ -93,19 +95,19 @@ def test_read__what_word2vec_in_c_writes(tmp_path: Path, truncate: int | None) -
     rows = [np.array(v, dtype="<f4").tobytes() for v in ([0.5, -1], [2, 3])]
     binary.write_bytes(b"2 2\n</s> " + rows[0] + b"\nb " + rows[1] + b"\n")
     for file in (text, binary):
-        found = exchange.read(file, truncate=truncate)
+        found = exchange.read(file, Options(truncate=truncate))
         assert found.genes.tolist() == ["</s>", "b"][:truncate]
         assert found.vectors.tolist() == [[0.5, -1], [2, 3]][:truncate]
 
 
 def test_write__text_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: Vectors) -> None:
     exchange.write(tmp_path / "one.txt", made)
-    monkeypatch.setattr(exchange, "TEXT_ROWS", 7)
-    monkeypatch.setattr(exchange, "TEXT_BLOCK_BYTES", 1000)
+    monkeypatch.setattr(texts, "TEXT_ROWS", 7)
+    monkeypatch.setattr(texts, "TEXT_BLOCK_BYTES", 1000)
     exchange.write(tmp_path / "many.txt", made)
     assert (tmp_path / "one.txt").read_bytes() == (tmp_path / "many.txt").read_bytes()
     np.testing.assert_array_equal(bits(exchange.read(tmp_path / "many.txt").vectors), bits(made.vectors))
-    assert exchange.read(tmp_path / "many.txt", truncate=11).genes.tolist() == made.genes[:11].tolist()
+    assert exchange.read(tmp_path / "many.txt", Options(truncate=11)).genes.tolist() == made.genes[:11].tolist()
 
 
 def test_write__others_open_as_is_usual(tmp_path: Path, made: Vectors) -> None:
@@ -203,8 +205,9 @@ def test_read__bad_binary(tmp_path: Path, made: Vectors) -> None:
 def test_read__no_file_or_unknown(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"No such file.*looked from"):
         exchange.read(tmp_path / "none.txt")
-    with pytest.raises(InputError, match=r"unknown extension '\.pkl'; known: \.txt"):
-        exchange.read(tmp_path / "e.pkl")
+    for name, suffix in (("e.pkl", r"'\.pkl'"), ("e.v2.doc.gz", r"'\.doc\.gz'"), (".gz", "''")):
+        with pytest.raises(InputError, match=rf"unknown extension {suffix}.*known: \.txt"):
+            exchange.read(tmp_path / name)
     (tmp_path / "d.npz").mkdir()
     with pytest.raises(InputError, match="directory"):
         exchange.read(tmp_path / "d.npz")
@@ -219,13 +222,13 @@ def test_read__bad_npz(tmp_path: Path) -> None:
         np.save(stream, np.eye(3))  # one plain array under the wrong name
     with pytest.raises(InputError, match="not a whole npz file"):
         exchange.read(file)
-    np.savez(file, words=np.array(["a"]), vectors=np.eye(1))
-    with pytest.raises(InputError, match="needs arrays genes and vectors; it holds words, vectors"):
+    np.savez(file, genes=np.array([["a"]]), vectors=np.eye(1))
+    with pytest.raises(InputError, match=r"genes must be a list of texts.*shape \(1, 1\)"):
         exchange.read(file)
     for genes, vectors, message in (
         (np.array(["a", "b"]), np.eye(3), "2 names for 3 vectors"),
         (np.array(["a"]), np.ones(1), "shape"),
-        (np.array([1]), np.eye(1), "must be texts"),
+        (np.array([1.5]), np.eye(1), "must be a list of texts"),
         (np.zeros(0, dtype="U1"), np.zeros((0, 3)), "0 vectors"),
         (np.array(["a"]), np.zeros((1, 0)), "of 0 components"),
         (np.array(["a"]), np.array([["x"]]), "numbers"),
@@ -247,6 +250,34 @@ def test_read__bad_parquet(tmp_path: Path) -> None:
         pq.write_table(pa.table(columns), file)
         with pytest.raises(InputError, match=message):
             exchange.read(file)
+
+
+def test_read__parquet_of_large_strings(tmp_path: Path) -> None:
+    words = pa.array(["a", "b"], pa.large_string())
+    pq.write_table(pa.table({"x": [1.0, 2.0], "gene_id": words}), tmp_path / "e.parquet")
+    found = exchange.read(tmp_path / "e.parquet")
+    assert (found.genes.tolist(), found.vectors.tolist()) == (["a", "b"], [[1], [2]])
+
+
+@pytest.mark.parametrize("suffix", sorted({*SUFFIXES} - {".h5ad"}))  # HDF5 is h5py's to guard
+def test_read__damaged_bytes_are_read_or_refused(tmp_path: Path, made: Vectors, suffix: str) -> None:
+    """Whatever a byte becomes: vectors, or one clear message."""
+    file = tmp_path / f"e{suffix}"
+    exchange.write(file, Vectors(made.genes[:20], made.vectors[:20], CARD))
+    whole = file.read_bytes()
+    random = np.random.default_rng(4)
+    refused = []
+    for _ in range(150):
+        damaged = bytearray(whole)
+        for place in random.integers(0, min(len(whole), random.choice([150, 10**6])), size=3):
+            damaged[place] = random.integers(0, 256)
+        file.write_bytes(bytes(damaged))
+        try:
+            assert exchange.read(file).vectors.dtype == np.float32
+        except InputError as error:
+            refused.append(str(error))
+    assert refused
+    assert all(str(file) in message for message in refused)
 
 
 def test_read__float64_is_narrowed(tmp_path: Path) -> None:

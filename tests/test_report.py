@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from g2v_dask import report
+from g2v_dask.answers import Analogies, Analogy, NearPair, NearPairs, Solution, Solutions
 from g2v_dask.errors import InputError
+from g2v_dask.names import About, Names
 from g2v_dask.query import Neighbour
 from tests import made, stores
 
@@ -28,6 +32,45 @@ SUMMARY = {
     "parts_run": 1200,
     "seconds": 3.14159,
 }
+
+
+HOSTILE = ("<script>alert(1)</script>", "a|b", "[x](javascript:1)", "`c` *d* \"e\" & 'f'")
+WORDS = Names(np.array(["CD74", "HLA-DRA", "king", "MYC", "TP53", *HOSTILE]), {"a|b": "its <b>own</b> | words"})
+
+
+def analogies(*found: str, **more: object) -> Analogies:
+    """Answers of four words each, scores falling from 0.987654."""
+    rows = tuple(
+        Analogy(a=a, b=b, c=c, d=d, score=0.987654 - i / 10)
+        for i, (a, b, c, d) in enumerate(tuple(words.split()) for words in found)
+    )
+    given = {"asked": ("HLA-DRA", "CD74"), "embedding": "genes", **more}
+    return Analogies(found=rows, **given)  # type: ignore[arg-type]
+
+
+PAIR = analogies(
+    "HLA-DRA CD74 MYC TP53",
+    "HLA-DRA CD74 king a|b",
+    filters={"ceiling": 0.8, "max_per_gene": None, "unit": False},
+    notes=("only 2 answers: no more pass the ceiling",),
+)
+HOSTILE_PAIR = Analogies(
+    asked=HOSTILE[:2],
+    found=(Analogy(a=HOSTILE[0], b=HOSTILE[1], c=HOSTILE[2], d=HOSTILE[3], score=1.0),),
+    embedding="<i>emb",
+    filters={"biotype": "<b>"},
+    notes=("<u>note",),
+)
+SOLVED = Solutions(
+    asked=("HLA-DRA", "CD74", "MYC"),
+    embedding="genes",
+    methods={
+        "3CosAdd": (Solution(gene="TP53", score=0.5), Solution(gene="king", score=0.25)),
+        "3CosMul": (Solution(gene="TP53", score=1.5),),
+        "PairDirection": (),
+    },
+)
+NEAR = NearPairs(found=(NearPair(a="CD74", b="HLA-DRA", cosine=0.9775),), embedding="genes")
 
 
 def test_similar_table__one_table_a_gene(capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,6 +127,165 @@ def test_similar_markdown__escaped_and_linked() -> None:
         "| [a\\|b &lt;i&gt;](https://www.proteinatlas.org/search/a%7Cb%20%3Ci%3E) | -0.5000 "
         "| x\\_1 \\[not\\] a \\`link\\` &lt;script&gt; |\n"
     )
+
+
+def test_show_sheet__a_pair(capsys: pytest.CaptureFixture[str]) -> None:
+    report.show_sheet(report.sheet(PAIR, WORDS))
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == "HLA-DRA − CD74 ≈ ? − ?"
+    assert lines[1] == "embedding genes; cosine; vectors as stored; ceiling 0.8"
+    assert "Gene 1    Gene 2   ≈   Gene 3   Gene 4   Similarity" in lines
+    assert "HLA-DRA   CD74     ≈   king     a|b          0.8877" in lines
+    assert lines[-1] == "only 2 answers: no more pass the ceiling"
+
+
+@pytest.mark.parametrize(
+    ("more", "title", "facts", "score"),
+    [
+        ({"metric": "l2"}, "HLA-DRA − CD74 ≈ ? − ?", "Euclidean distance; vectors as stored", "Distance"),
+        ({"metric": "inner", "sums": True}, "HLA-DRA + CD74 ≈ ? + ?", "inner product; vectors as", "Inner product"),
+        ({"asked": ("MYC",), "unit": True}, "MYC − ? ≈ ? − ?", "cosine; unit vectors", "Similarity"),
+        ({"asked": (), "filters": {"unit": True}, "unit": True}, "? − ? ≈ ? − ?", "; unit vectors", "Similarity"),
+    ],
+)
+def test_sheet__analogies(more: dict[str, object], title: str, facts: str, score: str) -> None:
+    made = report.sheet(analogies("HLA-DRA CD74 MYC TP53", **more), WORDS)
+    assert made.title == title
+    assert facts in "; ".join(made.facts)
+    assert made.columns[-1].name == score
+    assert made.rows[0][-1] == ("0.9877" if score == "Similarity" else "0.987654")
+
+
+def test_sheet__methods_stand_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
+    report.show_sheet(report.sheet(SOLVED, WORDS))
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == "HLA-DRA − CD74 = ? − MYC".split()
+    assert ["Rank", "3CosAdd", "Score", "3CosMul", "Score", "PairDirection", "Score"] in lines
+    assert ["1", "TP53", "0.5000", "TP53", "1.5000"] in lines
+    assert ["2", "king", "0.2500"] in lines
+
+
+def test_sheet__near_pairs(capsys: pytest.CaptureFixture[str]) -> None:
+    report.show_sheet(report.sheet(NEAR, WORDS))
+    out = capsys.readouterr().out
+    assert out.startswith("Nearest pairs in genes\n")
+    assert ["CD74", "HLA-DRA", "0.9775"] in [line.split() for line in out.splitlines()]
+
+
+def test_sheet__ids_are_shown_as_symbols(capsys: pytest.CaptureFixture[str]) -> None:
+    ids = Names(np.array(["ENSG00000019582", "ENSG00000204287"]))
+    pairs = NearPairs(found=(NearPair(a="ENSG00000019582", b="ENSG00000204287", cosine=0.5),), embedding="geneformer")
+    made = report.sheet(pairs, ids)
+    report.show_sheet(made)
+    assert ["CD74", "HLA-DRA", "0.5000"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert "[CD74](https://www.proteinatlas.org/ENSG00000019582-CD74): CD74 molecule" in report.body(made)
+
+
+def test_filter_facts__long_lists_are_counted() -> None:
+    assert report.filter_facts({"genes": tuple("abcdefg"), "unit": True}) == ("genes a, b, c, d, e and 2 more", "unit")
+
+
+def test_gene_link__symbols_for_ids_and_words_as_they_are() -> None:
+    known = About(gene="ENSG00000019582", symbol="CD74", ensembl="ENSG00000019582", description="CD74 molecule")
+    assert report.gene_link(known) == "[CD74](https://www.proteinatlas.org/ENSG00000019582-CD74)"
+    assert report.gene_link(About(gene="king", symbol="king")) == "king"
+
+
+def test_write_markdown__as_gene_analogies_prints_it(tmp_path: Path) -> None:
+    report.write_markdown(tmp_path / "a.md", report.sheet(PAIR, WORDS))
+    atlas = "https://www.proteinatlas.org"
+    hla, cd74 = f"[HLA-DRA]({atlas}/ENSG00000204287-HLA-DRA)", f"[CD74]({atlas}/ENSG00000019582-CD74)"
+    myc, tp53 = f"[MYC]({atlas}/ENSG00000136997-MYC)", f"[TP53]({atlas}/ENSG00000141510-TP53)"
+    own = f"[a\\|b]({atlas}/search/a%7Cb)"
+    assert (tmp_path / "a.md").read_text("utf-8") == (
+        "# HLA-DRA − CD74 ≈ ? − ?\n\n"
+        "embedding genes; cosine; vectors as stored; ceiling 0.8\n\n"
+        "| Gene 1 | Gene 2 | ≈ | Gene 3 | Gene 4 | Similarity |\n"
+        "| --- | --- | --- | --- | --- | ---: |\n"
+        f"| {hla} | {cd74} | ≈ | {myc} | {tp53} | 0.9877 |\n"
+        f"| {hla} | {cd74} | ≈ | king | {own} | 0.8877 |\n\n"
+        f"- {hla}: major histocompatibility complex, class II, DR alpha\n"
+        f"- {cd74}: CD74 molecule\n"
+        f"- {myc}: MYC proto-oncogene, bHLH transcription factor\n"
+        f"- {tp53}: tumor protein p53\n"
+        f"- {own}: its &lt;b&gt;own&lt;/b&gt; \\| words\n\n"
+        "only 2 answers: no more pass the ceiling\n"
+    )
+    assert [p.name for p in tmp_path.iterdir()] == ["a.md"]
+
+
+def test_body__hostile_names_take_no_effect() -> None:
+    text = report.body(report.sheet(HOSTILE_PAIR, WORDS))
+    assert "<" not in text
+    assert not re.search(r"(?<!\\)\]\(javascript", text)
+    row = next(line for line in text.splitlines() if line.endswith("1.0000 |"))
+    assert len(re.findall(r"(?<!\\)\|", row)) == 7
+
+
+class Page(HTMLParser):
+    """What an HTML page is made of."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.links: list[dict[str, str | None]] = []
+        self.images: list[str] = []
+        self.cells: list[str] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+        if tag == "a":
+            self.links.append(dict(attrs))
+        if tag == "img":
+            self.images.append(dict(attrs)["src"] or "")
+        if tag == "td":
+            self.cells.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if "td" in self.open:
+            self.cells[-1] += data
+
+
+def test_page__says_the_same_and_is_well_formed(tmp_path: Path) -> None:
+    report.write_html(tmp_path / "a.html", report.sheet(PAIR, WORDS))
+    page = Page((tmp_path / "a.html").read_text("utf-8"))
+    assert page.open == []
+    assert page.cells[:12] == [
+        *("HLA-DRA", "CD74", "≈", "MYC", "TP53", "0.9877"),
+        *("HLA-DRA", "CD74", "≈", "king", "a|b", "0.8877"),
+    ]
+    assert page.cells[12:14] == ["HLA-DRA", "major histocompatibility complex, class II, DR alpha"]
+    assert page.cells[-2:] == ["a|b", "its <b>own</b> | words"]
+    assert all(link["rel"] == "noopener" for link in page.links)
+    assert page.links[0]["href"] == "https://www.proteinatlas.org/ENSG00000204287-HLA-DRA"
+    for text in ("HLA-DRA − CD74 ≈ ? − ?", "ceiling 0.8", "only 2 answers: no more pass the ceiling"):
+        assert text in page.text
+
+
+def test_page__hostile_names_take_no_effect() -> None:
+    page = Page(report.page(report.sheet(HOSTILE_PAIR, WORDS)))
+    assert set(page.tags) == set(
+        "html head meta title style body h1 p div table thead tbody tr th td a".split()
+    )  # no script, b, i or u
+    assert page.cells[:6] == [*HOSTILE[:2], "≈", *HOSTILE[2:], "1.0000"]
+    assert [link["href"] for link in page.links] == ["https://www.proteinatlas.org/search/a%7Cb"] * 2
+    assert "<u>note" in page.text
+
+
+@pytest.mark.parametrize("how", [report.write_markdown, report.write_html])
+def test_write__a_folder_is_refused(tmp_path: Path, how: object) -> None:
+    with pytest.raises(InputError, match="cannot write the report"):
+        how(tmp_path, report.sheet(NEAR, WORDS))  # type: ignore[operator]
 
 
 def test_write__whole_or_not(tmp_path: Path) -> None:

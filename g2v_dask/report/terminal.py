@@ -1,30 +1,24 @@
-"""Answers and summaries as terminal tables and Markdown."""
+"""Tables for the terminal."""
 
 from __future__ import annotations
 
-import html
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from g2v_dask.errors import InputError
-from g2v_dask.files import write_file
+from g2v_dask.names import About
 from g2v_dask.query import Neighbour
+from g2v_dask.report.sheets import Cell, Column, Sheet, similar_sheet
 from g2v_dask.store import Artifact, Store
 
 Rows = Iterable[Mapping[str, Any]]
 
 UNWRAPPED = 10_000  # columns of what is not a terminal: a pipe gets every row on one line
-PROTEIN_ATLAS = "https://www.proteinatlas.org"
-_MARKDOWN = re.compile(r"([\\`*_\[\]|~])")
 _BYTES = ("B", "kB", "MB", "GB", "TB")
 
 _OPEN = {
@@ -38,20 +32,32 @@ _OPEN = {
 }
 
 
-# -- terminal -----------------------------------------------------------------------------------------------
-
-
 def table(rows: Rows, columns: Sequence[str], *, title: str | None = None) -> None:
     """Prints rows as a table of these columns; an absent value is left empty."""
     listed = list(rows)
-    out = Table(box=SIMPLE_HEAD, title=None if title is None else Text(title), title_justify="left")
+    numeric = {c for c in columns if any(isinstance(row.get(c), int | float) for row in listed)}
+    _print(
+        [[_cell(column, row.get(column)) for column in columns] for row in listed],
+        [Column(name=column, right=column in numeric) for column in columns],
+        title=title,
+    )
+
+
+def _print(rows: Iterable[Iterable[str]], columns: Iterable[Column], *, title: str | None) -> None:
+    out = Table(box=SIMPLE_HEAD)
     for column in columns:
-        numeric = any(isinstance(row.get(column), int | float) for row in listed)
-        out.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
-    for row in listed:
+        out.add_column(Text(column.name), justify="right" if column.right else "left", overflow="fold")
+    for row in rows:
         # Text, not markup: a title such as [B cells] is no style
-        out.add_row(*(Text(_cell(column, row.get(column))) for column in columns))
+        out.add_row(*(Text(cell) for cell in row))
+    if title is not None:
+        _line(title)
     _console().print(out)
+
+
+def _line(text: str) -> None:
+    """Prints a line as it is, however long."""
+    _console().print(Text(text), soft_wrap=True)
 
 
 def _console() -> Console:
@@ -83,10 +89,22 @@ def byte_size(number: float) -> str:
     return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
 
 
+def show_sheet(sheet: Sheet) -> None:
+    """Prints answers: the question, what it was asked of, the table, and what to know of it."""
+    title = "\n".join(line for line in (sheet.title, "; ".join(sheet.facts)) if line)
+    _print([[_plain(cell) for cell in row] for row in sheet.rows], sheet.columns, title=title)
+    for note in sheet.notes:
+        _line(note)
+
+
+def _plain(cell: Cell) -> str:
+    return cell.symbol if isinstance(cell, About) else cell
+
+
 def similar_table(answers: Mapping[str, Sequence[Neighbour]]) -> None:
     """Prints the neighbours of each gene that was asked for."""
     for gene, found in answers.items():
-        table([n.as_json() for n in found], ("gene", "cosine", "description"), title=gene)
+        show_sheet(similar_sheet(gene, found))
 
 
 def summary_table(summaries: Sequence[Mapping[str, Any]]) -> None:
@@ -109,7 +127,7 @@ def _details(summary: Mapping[str, Any]) -> None:
     lines = [f"left out: {', '.join(summary['left_out'])}"] if summary["left_out"] else []
     lines += [f"quarantined {q['name']}: {q['reason']}" for q in summary["quarantined"]]
     for line in lines:
-        _console().print(f"{summary['stage']}: {line}", markup=False, soft_wrap=True)
+        _line(f"{summary['stage']}: {line}")
 
 
 def show(artifact: Artifact, store: Store) -> None:
@@ -149,48 +167,3 @@ def _brief(value: Any) -> str:
         return value
     text = json.dumps(value, default=str)
     return text if len(text) <= 100 else f"{text[:100]} ... (--json: all)"
-
-
-# -- Markdown -----------------------------------------------------------------------------------------------
-
-
-def similar_markdown(answers: Mapping[str, Sequence[Neighbour]], name: str) -> str:
-    """The neighbours of each gene as Markdown tables, each gene linked to the Human Protein Atlas."""
-    parts = [f"# Nearest genes in {escape(name)}\n"]
-    for gene, found in answers.items():
-        parts.append(f"\n## {escape(gene)}\n\n| gene | cosine | description |\n| --- | ---: | --- |\n")
-        parts += [f"| {gene_link(n)} | {n.cosine:.4f} | {escape(n.description)} |\n" for n in found]
-    return "".join(parts)
-
-
-def gene_link(gene: Neighbour) -> str:
-    """A gene's name, linked to its page of the Protein Atlas; without an Ensembl id, to the search for it.
-
-    >>> gene_link(Neighbour(gene="CD3E", cosine=1.0, ensembl="ENSG00000198851"))
-    '[CD3E](https://www.proteinatlas.org/ENSG00000198851-CD3E)'
-    """
-    symbol = quote(gene.gene, safe="")
-    page = f"{quote(gene.ensembl, safe='')}-{symbol}" if gene.ensembl else f"search/{symbol}"
-    return f"[{escape(gene.gene)}]({PROTEIN_ATLAS}/{page})"
-
-
-def escape(text: str) -> str:
-    """Text as Markdown shows it: neither its marks nor HTML in it take effect, and it stays on its line.
-
-    >>> print(escape("a|b <i> x_1"))
-    a\\|b &lt;i&gt; x\\_1
-    """
-    return _MARKDOWN.sub(r"\\\1", html.escape(" ".join(text.split()), quote=False))
-
-
-def write(path: Path, text: str) -> None:
-    """Writes a report; the file is whole, or not there.
-
-    Raises: InputError if the path is a folder or cannot be written.
-    """
-    file = path.expanduser()
-    try:
-        write_file(file, text.encode())
-    except OSError as error:
-        msg = f"cannot write the report {file}: {error.strerror}; name another file"
-        raise InputError(msg) from error

@@ -1,0 +1,467 @@
+"""Compiled loops of difference search: exact scores, tiles of squared lengths, and the scan of a tile.
+
+Candidates are found in float32 with a bound on its error, and every one of them is scored in float64 from the
+vectors, so what is found depends on no tile, no thread, no BLAS.
+
+The bound, with u = 2^-24 and e = `relative_error(d)`. A tile holds low_i + low_j - 2 x_i.x_j, where low =
+|x|^2 (1 - e). The float32 product of two rows of d numbers is within gamma(d) |x_i||x_j| <= gamma(d)
+(|x_i|^2 + |x_j|^2) / 2 of the true one (Higham 2002, eq. 3.5); rounding the rows themselves to float32 moves
+the squared length by at most 4u (|x_i|^2 + |x_j|^2), the three sums and the rounded |x|^2 by 7u of it. All that
+is less than e (|x_i|^2 + |x_j|^2): a tile never says more than the true squared length.
+
+The rules of loops are those of `pick`: no fastmath where a sum is taken, whole stretches tested at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from g2v_dask.kernels.pick import LANES, STRETCH, dot, multiply
+
+COSINE, INNER, EUCLIDEAN = 0, 1, 2  # metrics; with the last, scores are negative distances: larger is better
+SQUARES, INVERSES = 0, 1  # what a tile holds: lower bounds of squared lengths, or upper bounds of 1 / length
+QUANTUM_BITS = 40  # scores are multiples of 2^-40 of their scale: equal ones are equal, whatever rounded them
+NEAR = 2.0**-20  # a difference shorter than this share of the longer of its vectors is one of duplicates
+
+
+def relative_error(components: int) -> float:
+    """e of the module's docstring."""
+    return (1.01 * components + 16) * 2.0**-24
+
+
+def padded(components: int) -> int:
+    """Components, with zeros up to a whole number of `pick.LANES`."""
+    return -(-components // LANES) * LANES
+
+
+@njit(nogil=True, cache=True)
+def difference(
+    vectors: NDArray[np.float32],
+    scale: NDArray[np.float64],
+    sign: float,
+    i: int,
+    j: int,
+    out: NDArray[np.float64],
+) -> None:
+    """scale_i x_i - sign scale_j x_j in float64; sign -1 makes the sum."""
+    first, second = vectors[i], vectors[j]
+    p, q = scale[i], sign * scale[j]
+    for t in range(first.size):
+        out[t] = p * np.float64(first[t]) - q * np.float64(second[t])
+
+
+@njit(nogil=True, cache=True)
+def snap(value: float, quantum: float) -> float:
+    """The nearest multiple of a power of two; never -0."""
+    return np.rint(value / quantum) * quantum + 0.0
+
+
+@njit(nogil=True, cache=True)
+def score(work: NDArray[np.float64], asked: float, found: float, metric: int, quantum: float) -> float:
+    """How alike work[0] (squared length `asked`) and work[1] (`found`) are, in float64."""
+    if metric == COSINE:
+        value = dot(work, 0, 1) / np.sqrt(asked * found)
+        return snap(max(-1.0, min(1.0, value)), quantum)
+    if metric == INNER:
+        return snap(dot(work, 0, 1), quantum)
+    for t in range(work.shape[1]):
+        work[2, t] = work[0, t] - work[1, t]
+    return snap(-np.sqrt(dot(work, 2, 2)), quantum)
+
+
+@njit(nogil=True, cache=True)
+def lengths(
+    vectors: NDArray[np.float32], scale: NDArray[np.float64], first: int, last: int, out: NDArray[np.float64]
+) -> None:
+    """Squared lengths of scaled rows [first, last), in float64."""
+    work = np.zeros((1, -(-vectors.shape[1] // LANES) * LANES))
+    for i in range(first, last):
+        row = vectors[i]
+        for t in range(row.size):
+            work[0, t] = scale[i] * np.float64(row[t])
+        out[i] = dot(work, 0, 0)
+
+
+@njit(nogil=True, cache=True)
+def pair_lengths(
+    vectors: NDArray[np.float32],
+    scale: NDArray[np.float64],
+    sign: float,
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    out: NDArray[np.float64],
+) -> None:
+    """Squared lengths of the differences of these pairs, from the vectors themselves, in float64."""
+    work = np.zeros((1, -(-vectors.shape[1] // LANES) * LANES))
+    for p in range(first.size):
+        difference(vectors, scale, sign, first[p], second[p], work[0])
+        out[p] = dot(work, 0, 0)
+
+
+@njit(nogil=True, cache=True)
+def project(
+    vectors: NDArray[np.float32],
+    scale: NDArray[np.float64],
+    queries: NDArray[np.float64],
+    first: int,
+    last: int,
+    out: NDArray[np.float64],
+) -> None:
+    """Dot products of the queries (queries, padded) with scaled rows [first, last), in float64."""
+    work = np.zeros((2, queries.shape[1]))
+    for i in range(first, last):
+        row = vectors[i]
+        for t in range(row.size):
+            work[0, t] = np.float64(row[t])
+        for q in range(queries.shape[0]):
+            work[1] = queries[q]
+            out[q, i] = scale[i] * dot(work, 0, 1)
+
+
+# -- the best so far ----------------------------------------------------------------------------------------
+
+
+@njit(nogil=True, cache=True)
+def keep_best(
+    scores: NDArray[np.float64], first: NDArray[np.int64], second: NDArray[np.int64], filled: int, want: int
+) -> int:
+    """Puts the best in front, in final order: score descending, then (first, second); returns how many are kept."""
+    order = np.argsort(second[:filled], kind="mergesort")
+    order = order[np.argsort(first[:filled][order], kind="mergesort")]
+    order = order[np.argsort(-scores[:filled][order], kind="mergesort")]
+    kept = min(want, filled)
+    best = order[:kept]
+    scores[:kept], first[:kept], second[:kept] = scores[best], first[best], second[best]
+    return kept
+
+
+@njit(nogil=True, cache=True)
+def push(
+    value: float,
+    one: int,
+    two: int,
+    scores: NDArray[np.float64],
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    filled: NDArray[np.int64],
+    bars: NDArray[np.float64],
+    q: int,
+    want: int,
+) -> None:
+    """Adds an answer to the list of query q; a full list is cut to the best `want`, and its bar rises."""
+    n = filled[q]
+    scores[q, n], first[q, n], second[q, n] = value, one, two
+    n += 1
+    if n == scores.shape[1]:
+        n = keep_best(scores[q], first[q], second[q], n, want)
+        bars[q] = max(bars[q], scores[q, n - 1])
+    filled[q] = n
+
+
+# -- tiles --------------------------------------------------------------------------------------------------
+
+
+@njit(nogil=True, cache=True)
+def squares(
+    left: NDArray[np.float32],
+    low: NDArray[np.float32],
+    sign: float,
+    row: NDArray[np.int64],
+    col: NDArray[np.int64],
+    scratch: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """A tile of lower bounds of squared lengths of all differences (sign 1) or sums (-1), in `scratch`."""
+    tile = multiply(left, row, col, scratch)
+    weight = np.float32(-2.0 * sign)
+    lows = low[col[0] : col[1]]
+    for i in range(tile.shape[0]):
+        line = tile[i]
+        mine = low[row[0] + i]
+        for j in range(line.size):
+            line[j] = mine + lows[j] + weight * line[j]
+    return tile
+
+
+@njit(nogil=True, cache=True)
+def inverses(
+    tile: NDArray[np.float32],
+    vectors: NDArray[np.float32],
+    scale: NDArray[np.float64],
+    h: NDArray[np.float64],
+    sizes: NDArray[np.float64],
+    row: int,
+    col: int,
+    close: float,
+    out: NDArray[np.float32],
+) -> int:
+    """1 / length of a tile's differences, 0 for duplicates and on the diagonal; returns how many duplicates.
+
+    Where a square is under `close` of the two vectors' own, the length is taken from the vectors directly, so
+    that every inverse is right to a stated relative error. Pairs below the diagonal are left 0.
+    """
+    work = np.zeros((1, -(-vectors.shape[1] // LANES) * LANES))
+    found = 0
+    for i in range(tile.shape[0]):
+        line, to = tile[i], out[i]
+        a = row + i
+        for j in range(line.size):
+            b = col + j
+            if b <= a:
+                to[j] = np.float32(0)
+            elif line[j] < close * (h[a] + h[b]):
+                difference(vectors, scale, 1.0, a, b, work[0])
+                square = dot(work, 0, 0)
+                if square <= NEAR * NEAR * max(sizes[a], sizes[b]):
+                    to[j] = np.float32(0)
+                    found += 1
+                else:
+                    to[j] = np.float32(1.0 / np.sqrt(square))
+            else:
+                to[j] = np.float32(1.0) / np.sqrt(line[j])
+    return found
+
+
+@njit(nogil=True, cache=True)
+def nearest(
+    left: NDArray[np.float32],
+    low: NDArray[np.float32],
+    spans: NDArray[np.int64],
+    scratch: NDArray[np.float32],
+    least: NDArray[np.float32],
+) -> None:
+    """Lowers `least` (genes,) to the smallest lower bound of each gene's squared distances in these tiles."""
+    for at in range(spans.shape[0]):
+        row, col = spans[at, 0], spans[at, 1]
+        tile = squares(left, low, 1.0, row, col, scratch)
+        own = least[col[0] : col[1]]
+        for i in range(tile.shape[0]):
+            line = tile[i]
+            start = 0
+            if row[0] == col[0]:
+                start = i + 1
+            smallest = np.float32(np.inf)
+            for j in range(start, line.size):
+                value = line[j]
+                smallest = value if value < smallest else smallest
+                own[j] = value if value < own[j] else own[j]
+            g = row[0] + i
+            least[g] = smallest if smallest < least[g] else least[g]
+
+
+@njit(nogil=True, cache=True)
+def any_square(
+    tile: NDArray[np.float32], mine: np.float32, theirs: NDArray[np.float32], slop: np.float32, bar: np.float32
+) -> bool:
+    """Whether a cosine may reach the bar, whose square is given: (s_i - s_j)^2 >= T^2 length^2."""
+    hits = np.int32(0)
+    for k in range(tile.size):
+        gap = abs(mine - theirs[k]) + slop
+        hits |= np.int32(gap * gap >= bar * tile[k])
+    return bool(hits != 0)
+
+
+@njit(nogil=True, cache=True)
+def any_inverse(
+    tile: NDArray[np.float32], mine: np.float32, theirs: NDArray[np.float32], slop: np.float32, bar: np.float32
+) -> bool:
+    """Whether a cosine may reach the bar: (s_i - s_j) / length >= T."""
+    hits = np.int32(0)
+    for k in range(tile.size):
+        hits |= np.int32((abs(mine - theirs[k]) + slop) * tile[k] >= bar)
+    return bool(hits != 0)
+
+
+@njit(nogil=True, cache=True)
+def any_near(
+    tile: NDArray[np.float32], mine: np.float32, theirs: NDArray[np.float32], slop: np.float32, bar: np.float32
+) -> bool:
+    """Whether a distance may be at most the bar's: length^2 - 2 (s_i - s_j) <= T^2 - |q|^2."""
+    hits = np.int32(0)
+    for k in range(tile.size):
+        hits |= np.int32(tile[k] - np.float32(2) * (abs(mine - theirs[k]) + slop) <= bar)
+    return bool(hits != 0)
+
+
+@njit(nogil=True, cache=True)
+def scan(
+    tile: NDArray[np.float32],
+    holds: int,
+    box: NDArray[np.int64],
+    row: int,
+    col: int,
+    rows: NDArray[np.float32],
+    cols: NDArray[np.float32],
+    slop: NDArray[np.float32],
+    floors: NDArray[np.float32],
+    at: NDArray[np.int64],
+    state: Any,
+) -> None:
+    """Scans part of a tile for every query, and scores what may reach its bar.
+
+    tile      whose [i, j] is of genes row + i and col + j; SQUARES or INVERSES as `holds` says.
+    box       [first row, last row, first column, last column) of the tile.
+    rows, cols  (queries, genes) float32: (s_i - s_j) is rows[q, i] - cols[q, j].
+    slop      (queries,) what rounding s may take off a gap.
+    floors    (queries,) float32, set here from the bars.
+    at        which queries.
+    state     what `consider` needs.
+    """
+    metric = state[3]
+    for q in at:
+        floors[q] = floor_of(state, q, holds)
+        mine, theirs = rows[q], cols[q]
+        for i in range(box[0], box[1]):
+            line = tile[i]
+            a = row + i
+            for j in range(max(box[2], a + 1 - col), box[3], STRETCH):
+                end = min(j + STRETCH, box[3])
+                stretch, other = line[j:end], theirs[col + j : col + end]
+                if metric == EUCLIDEAN:
+                    hit = any_near(stretch, mine[a], other, slop[q], floors[q])
+                elif holds == SQUARES:
+                    hit = any_square(stretch, mine[a], other, slop[q], floors[q])
+                else:
+                    hit = any_inverse(stretch, mine[a], other, slop[q], floors[q])
+                if not hit:
+                    continue
+                for k in range(stretch.size):
+                    gap = abs(mine[a] - other[k]) + slop[q]
+                    if metric == EUCLIDEAN:
+                        hit = stretch[k] - np.float32(2) * gap <= floors[q]
+                    elif holds == SQUARES:
+                        hit = gap * gap >= floors[q] * stretch[k]
+                    else:
+                        hit = gap * stretch[k] >= floors[q]
+                    if hit and consider(q, a, col + j + k, state):
+                        floors[q] = floor_of(state, q, holds)
+
+
+@njit(nogil=True, cache=True)
+def floor_of(state: Any, q: int, holds: int) -> np.float32:
+    """What a tile's entry is compared with, for the bar of a query; on the safe side in float32.
+
+    Cosine: T^2 of squares, T of inverses (less their relative error), everything if T <= 0. Distance: its square
+    less |q|^2.
+    """
+    metric, asked, bars = state[3], state[6], state[11]
+    bar = bars[q]
+    if metric == EUCLIDEAN:
+        if bar == -np.inf:
+            return np.float32(np.inf)
+        most = bar * bar - asked[q]
+        return np.float32(most + 2e-6 * (bar * bar + asked[q]))
+    if bar <= 0:
+        return np.float32(0) if holds == SQUARES else np.float32(-1)
+    if holds == SQUARES:
+        return np.float32(bar * bar * (1 - 1e-6))
+    return np.float32(bar * (1 - state[10]))
+
+
+@njit(nogil=True, cache=True)
+def consider(q: int, i: int, j: int, state: Any) -> bool:
+    """Scores the differences i - j and j - i (or the sum) for a query; keeps what counts. True if the bar rose."""
+    vectors, scale, sizes, metric, sign, queries, asked, quantum, taken, allowed, _, bars, want, least, work, lists = state
+    scores, first, second, filled = lists
+    if taken[q, 0] == i or taken[q, 1] == i or taken[q, 0] == j or taken[q, 1] == j:
+        return False
+    difference(vectors, scale, sign, i, j, work[1])
+    square = dot(work, 1, 1)
+    if square < least or square <= NEAR * NEAR * max(sizes[i], sizes[j]):
+        return False
+    work[0] = queries[q]
+    before = bars[q]
+    value = score(work, asked[q], square, metric, quantum[q])
+    if sign < 0:
+        if value >= bars[q] and allowed[q, 0, i] and allowed[q, 0, j]:
+            push(value, i, j, scores, first, second, filled, bars, q, want)
+        return bool(bars[q] != before)
+    if value >= bars[q] and allowed[q, 0, i] and allowed[q, 1, j]:
+        push(value, i, j, scores, first, second, filled, bars, q, want)
+    if metric == EUCLIDEAN:
+        for t in range(work.shape[1]):
+            work[1, t] = -work[1, t]
+        value = score(work, asked[q], square, metric, quantum[q])
+    else:
+        value = 0.0 - value
+    if value >= bars[q] and allowed[q, 0, j] and allowed[q, 1, i]:
+        push(value, j, i, scores, first, second, filled, bars, q, want)
+    return bool(bars[q] != before)
+
+
+@njit(nogil=True, cache=True)
+def consider_all(q: int, genes: NDArray[np.int64], state: Any) -> None:
+    """Scores all pairs of the genes listed."""
+    for i in range(genes.size):
+        for j in range(i + 1, genes.size):
+            consider(q, genes[i], genes[j], state)
+
+
+@njit(nogil=True, cache=True)
+def scan_tiles(
+    left: NDArray[np.float32],
+    low: NDArray[np.float32],
+    sign: float,
+    spans: NDArray[np.int64],
+    rows: NDArray[np.float32],
+    cols: NDArray[np.float32],
+    slop: NDArray[np.float32],
+    floors: NDArray[np.float32],
+    at: NDArray[np.int64],
+    scratch: NDArray[np.float32],
+    state: Any,
+) -> None:
+    """Computes tiles (spans, as `pick.scan_above` has them) and scans them."""
+    box = np.zeros(4, np.int64)
+    for t in range(spans.shape[0]):
+        row, col = spans[t, 0], spans[t, 1]
+        tile = squares(left, low, sign, row, col, scratch)
+        box[1], box[3] = tile.shape[0], tile.shape[1]
+        scan(tile, SQUARES, box, row[0], col[0], rows, cols, slop, floors, at, state)
+
+
+@njit(nogil=True, cache=True)
+def scan_band(
+    band: NDArray[np.float32],
+    start: int,
+    first: int,
+    last: int,
+    width: int,
+    rows: NDArray[np.float32],
+    cols: NDArray[np.float32],
+    slop: NDArray[np.float32],
+    floors: NDArray[np.float32],
+    at: NDArray[np.int64],
+    state: Any,
+) -> None:
+    """Scans rows [first, last) of a band of stored inverses, whose [0, 0] is gene `start` with itself."""
+    box = np.array([first, last, 0, 0])
+    for col in range(0, band.shape[1], width):
+        box[2], box[3] = col, min(col + width, band.shape[1])
+        scan(band, INVERSES, box, start, start, rows, cols, slop, floors, at, state)
+
+
+@njit(nogil=True, cache=True)
+def greedy(members: NDArray[np.int64], genes: int, limit: int, k: int) -> NDArray[np.int64]:
+    """The first k answers, in their order, such that no gene is in more than `limit` of them.
+
+    members   (answers, genes of an answer) positions.
+    """
+    counts = np.zeros(genes, np.int64)
+    chosen = np.empty(min(k, members.shape[0]), np.int64)
+    n = 0
+    for answer in range(members.shape[0]):
+        if n == k:
+            break
+        free = True
+        for gene in members[answer]:
+            free &= counts[gene] < limit
+        if free:
+            for gene in members[answer]:
+                counts[gene] += 1
+            chosen[n] = answer
+            n += 1
+    return chosen[:n]

@@ -1,0 +1,1 @@
+"""Exact search among the differences of all genes: what is asked of arrays, without names, files or Dask."""
