@@ -121,7 +121,7 @@ class Asker:
 
     def _gene(self, a: str) -> Analogies:
         s = self.settings
-        return self.embedding.gene(a, s.k, metric=s.metric, sums=s.sums, filters=s.filters)
+        return self.embedding.gene(a, s.k, filters=s.filters)
 
     def _solve(self, a: str, b: str, c: str) -> Solutions:
         return self.embedding.solve(a, b, c, self.settings.k, filters=self.settings.filters)

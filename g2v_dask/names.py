@@ -83,6 +83,10 @@ class Names:
         ids = {*self.table.ensembl_ids(symbol), self.table.entrez_id(symbol)} - {""}
         return [word for word in self.rows if self._id(word) in ids] if ids else []
 
+    def biotype(self, word: str) -> str:
+        """``protein-coding``, ``ncRNA`` …, or nothing."""
+        return self.table.biotype(self.about(word).symbol)
+
     def about(self, word: str) -> About:
         """What the embedding's own descriptions, and the gene table, say of a word of it."""
         symbol, ensembl = word, ensembl_id(word)

@@ -125,6 +125,15 @@ class Work:
         return self.target.folder(self.store)
 
     @property
+    def threads(self) -> int:
+        """How many threads the part may start: one on a worker, which runs other parts; all where it is alone."""
+        try:
+            distributed.get_worker()
+        except ValueError:
+            return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return 1
+
+    @property
     def scratch(self) -> Path:
         """A folder for checkpoints and temporary files; it goes when the target is committed."""
         return self.store.work(self.target.digest) / "scratch"

@@ -10,8 +10,9 @@ those. So neither FAISS, its shards, nor the BLAS can change an answer.
 
 from __future__ import annotations
 
+import importlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,10 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g2v_dask import arrays, exchange
+from g2v_dask.answers import Analogies, Solutions
 from g2v_dask.errors import InputError, SpecError, StoreError
 from g2v_dask.names import Names
+from g2v_dask.questions import Filters, PairSpec
 from g2v_dask.store import Artifact, Store
 
+QUANTA = 2.0**40  # of a cosine: what differs by less is a tie
 ROWS = 8192  # of float64 vectors held at once by brute force
 _MAPPED = getattr(faiss, "IO_FLAG_MMAP_IFC", faiss.IO_FLAG_MMAP)  # flat shards are mapped from FAISS 1.11 on
 
@@ -61,6 +65,7 @@ class Embedding:
     vectors: NDArray[np.float32] = field(repr=False)
     card: Mapping[str, Any] = field(repr=False)
     shards: tuple[Any, ...] = field(default=(), repr=False)  # FAISS, of unit rows in the order of the genes
+    norms: tuple[NDArray[np.float32], ...] = field(default=(), repr=False)  # 1 / length of all differences, in bands
     descriptions: Mapping[str, str] | None = field(default=None, repr=False)  # of its own, by gene
 
     def __len__(self) -> int:
@@ -78,10 +83,11 @@ class Embedding:
         """
         return self.names.resolve(gene)
 
-    def similar(self, gene: str, k: int = 10) -> list[Neighbour]:
+    def similar(self, gene: str, k: int = 10, *, filters: Filters | None = None) -> list[Neighbour]:
         """The k nearest other genes by cosine, best first, ties by gene id; all of them if k is larger.
 
-        A gene whose vector is zero has cosine 0 to every other.
+        A gene whose vector is zero has cosine 0 to every other. Of the filters, a ceiling drops neighbours over
+        it, and a least difference those that are too near.
         Raises: InputError for an unknown gene, or one whose vector is zero. SpecError for k < 1.
         """
         if k < 1:
@@ -92,6 +98,9 @@ class Embedding:
         if not query.any():
             msg = f"the vector of {gene} in {self.name} is zero: it has no direction and no neighbours"
             raise InputError(msg)
+        if filters is not None and filters.given():
+            found = _search().neighbours(self, row, k, filters)
+            return [self._neighbour(str(self.genes[r]), value) for r, value in found]
         # one more than k, since the gene itself is among them (or ties with k + 1 others)
         proposed = self._propose(query, min(k + 1, len(self)))
         scored = [(-cosine(query, self.vectors[r]), str(self.genes[r])) for r in proposed if r != row]
@@ -105,6 +114,52 @@ class Embedding:
             description=about.description,
             ensembl=about.ensembl,
         )
+
+    def pair(
+        self, a: str, b: str, k: int = 10, *, metric: str = "cosine", sums: bool = False, filters: Filters | None = None
+    ) -> Analogies:
+        """a − b ≈ c − d: the k pairs (c, d) whose difference is most like a − b, over all ordered pairs; exact.
+
+        Parameters: metric   ``cosine``, ``inner``, or ``l2`` (the distance of the two differences; small is good).
+                    sums     a + b ≈ c + d instead, over all pairs.
+        Raises: InputError for an unknown gene, a = b, duplicates, fewer than four genes; SpecError for k < 1.
+        """
+        return self.pairs([(a, b)], k, metric=metric, sums=sums, filters=filters)[0]
+
+    def pairs(
+        self,
+        questions: Sequence[tuple[str, str]],
+        k: int = 10,
+        *,
+        metric: str = "cosine",
+        sums: bool = False,
+        filters: Filters | None = None,
+    ) -> list[Analogies]:
+        """``pair`` for many pairs, in one pass over all differences."""
+        spec = PairSpec(**{**vars(filters or Filters()), "metric": metric, "sums": sums})
+        return _search().ask_pairs(self, questions, k, spec)  # type: ignore[no-any-return]
+
+    def gene(self, a: str, k: int = 10, *, filters: Filters | None = None) -> Analogies:
+        """The k best a − b ≈ c − d over every b, c and d; exact.
+
+        Raises: InputError for an unknown gene, or fewer than four genes; SpecError for k < 1.
+        """
+        return _search().gene(self, a, k, filters or Filters())  # type: ignore[no-any-return]
+
+    def solve(
+        self, a: str, b: str, c: str, k: int = 10, *, include_inputs: bool = False, filters: Filters | None = None
+    ) -> Solutions:
+        """A − B = ? − C by 3CosAdd, 3CosMul and PairDirection, on unit vectors.
+
+        Raises: InputError for an unknown gene, or one that is given twice; SpecError for k < 1.
+        """
+        found: Solutions = _search().solve(self, a, b, c, k, filters or Filters(), include_inputs=include_inputs)
+        return found
+
+    @cached_property
+    def prepared(self) -> dict[Any, Any]:
+        """Spaces of differences that were made for earlier questions."""
+        return {}
 
     def _propose(self, query: NDArray[np.float64], k: int) -> list[int]:
         """Rows that hold the k best, and all that tie with the last of them."""
@@ -123,6 +178,11 @@ class Embedding:
         return exchange.to_anndata(self)
 
 
+def _search() -> Any:
+    """The search of differences; it compiles with Numba, whose import takes longer than ``similar`` has."""
+    return importlib.import_module("g2v_dask.analogy")
+
+
 def open_embedding(store: Store, name: str | None = None) -> Embedding:
     """The embedding of that name, or the only one there is; with its FAISS shards if its index is fresh."""
     return load(store, store.only("embeddings", name))
@@ -136,25 +196,30 @@ def load(store: Store, artifact: Artifact) -> Embedding:
     descriptions = None
     if "description" in root:
         descriptions = dict(zip(genes.tolist(), arrays.values(root, "description").tolist(), strict=True))
+    index = _index_of(store, artifact)
     return Embedding(
         name=artifact.name,
         digest=artifact.digest,
         genes=genes,
         vectors=arrays.values(root, "vector"),
         card=dict(card),
-        shards=_open_shards(store, artifact),
+        shards=() if index is None else _open_shards(index),
+        norms=() if index is None else _open_norms(index),
         descriptions=descriptions,
     )
 
 
-def _open_shards(store: Store, artifact: Artifact) -> tuple[Any, ...]:
-    """The shards of the current index, if it is of this very embedding; else none."""
+def _index_of(store: Store, artifact: Artifact) -> Artifact | None:
+    """The current index, if it is of this very embedding."""
     digest = store.head("index", artifact.name)
     index = None if digest is None else store.committed("index", artifact.name, digest)
-    if index is None or index.manifest["inputs"].get(artifact.key) != artifact.digest:
-        return ()
-    files = sorted(index.path / f["path"] for f in index.manifest["files"] if str(f["path"]).endswith(".faiss"))
-    shards = tuple(_open_shard(file) for file in files)
+    same = index is not None and index.manifest["inputs"].get(artifact.key) == artifact.digest
+    return index if same else None
+
+
+def _open_shards(index: Artifact) -> tuple[Any, ...]:
+    """The shards of an index."""
+    shards = tuple(_open_shard(file) for file in sorted(index.files) if file.suffix == ".faiss")
     rows = sum(shard.ntotal for shard in shards)
     if rows != index.facts["genes"]:
         msg = (
@@ -163,6 +228,19 @@ def _open_shards(store: Store, artifact: Artifact) -> tuple[Any, ...]:
         )
         raise StoreError(msg)
     return shards
+
+
+def _open_norms(index: Artifact) -> tuple[NDArray[np.float32], ...]:
+    """The inverse lengths of all differences, band by band, mapped and not read; none if the index has none."""
+    bands = []
+    for file in sorted(f for f in index.files if f.suffix == ".npy"):
+        try:
+            # copy on write: the kernels are compiled for arrays that may be written, and these never are
+            bands.append(np.load(file, mmap_mode="c", allow_pickle=False))
+        except (OSError, ValueError) as error:
+            msg = f"{file} is missing or damaged ({error}); run 'g2v rm' on this index and 'g2v index --norms' again"
+            raise StoreError(msg) from error
+    return tuple(bands)
 
 
 def _open_shard(file: Path) -> Any:
@@ -176,12 +254,14 @@ def _open_shard(file: Path) -> Any:
 def cosine(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> float:
     """The cosine of two float32 vectors, in float64; 0 if one is zero.
 
-    Products of float32 numbers are exact in float64 and fsum rounds once, so the sum has no order, and
-    equal vectors have a cosine of exactly 1.
+    Products of float32 numbers are exact in float64 and fsum rounds once, so the sum has no order. The cosine is
+    rounded to a multiple of 2^-40: 1 / √2 and 3 / √18 are equal then, as they should be, and equal vectors have
+    a cosine of exactly 1.
     """
     x, y = a.astype(np.float64), b.astype(np.float64)
     scale = math.sqrt(math.fsum(x * x) * math.fsum(y * y))
-    return 0.0 if scale == 0 else max(-1.0, min(1.0, math.fsum(x * y) / scale))
+    value = 0.0 if scale == 0 else max(-1.0, min(1.0, math.fsum(x * y) / scale))
+    return round(value * QUANTA) / QUANTA
 
 
 def slack(components: int, precision: type[np.floating[Any]]) -> float:
@@ -189,9 +269,10 @@ def slack(components: int, precision: type[np.floating[Any]]) -> float:
 
     Each rounding of a unit vector (its norm, taken in this precision or better, and the division) moves the
     dot by at most (d / 2 + 2)u to first order, the dot itself by d·u (Higham 2002, section 3.1, any order of
-    summation): 2(d / 2 + 2)u + d·u = (2d + 4)u. The 8 pays for the higher orders.
+    summation): 2(d / 2 + 2)u + d·u = (2d + 4)u. The 8 pays for the higher orders, the last term for rounding
+    to a quantum.
     """
-    return (2 * components + 8) * float(np.finfo(precision).eps) / 2
+    return (2 * components + 8) * float(np.finfo(precision).eps) / 2 + 1 / QUANTA
 
 
 def _by_brute_force(vectors: NDArray[np.float32], query: NDArray[np.float64], k: int) -> NDArray[np.int64]:

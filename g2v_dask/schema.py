@@ -11,7 +11,7 @@ import pyarrow as pa
 from g2v_dask.errors import StoreError
 
 FORMAT_VERSION = 1  # of the store; raised when an older reader could misread it
-KINDS = ("expression", "pairs", "cooccurrence", "embeddings", "index")
+KINDS = ("expression", "pairs", "cooccurrence", "embeddings", "index", "answers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +135,33 @@ INDEX_GENES = pa.schema(
         "encoding_type": "g2v.index",
         "encoding_version": "1",
         "doc": "row i is the gene of vector i, counted through the shards in their order",
+    },
+)
+
+ANALOGIES = pa.schema(
+    [
+        pa.field("rank", pa.int32(), nullable=False),
+        *(pa.field(f"gene_{letter}", pa.string(), nullable=False) for letter in "abcd"),
+        pa.field("score", pa.float64(), nullable=False),
+    ],
+    metadata={
+        "encoding_type": "g2v.analogies",
+        "encoding_version": "1",
+        "doc": "a - b is to c - d (of sums +); rank from 1 within a question; of a batch, a and b are asked",
+    },
+)
+
+NEAR_PAIRS = pa.schema(
+    [
+        pa.field("rank", pa.int32(), nullable=False),
+        pa.field("gene_a", pa.string(), nullable=False),
+        pa.field("gene_b", pa.string(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+    ],
+    metadata={
+        "encoding_type": "g2v.near_pairs",
+        "encoding_version": "1",
+        "doc": "the pairs of largest cosine; gene_a < gene_b; rank from 1",
     },
 )
 

@@ -289,6 +289,9 @@ class Store:
         for file in artifact.path.rglob("*"):
             if file.is_file() and file not in named:
                 file.unlink()
+        for folder in sorted((p for p in artifact.path.rglob("*") if p.is_dir()), reverse=True):
+            if not any(folder.iterdir()):
+                folder.rmdir()  # of earlier rounds
         write_json(artifact.path / "manifest.json", artifact.manifest)
         self.point(artifact.kind, artifact.name, artifact.digest)
 
@@ -407,7 +410,7 @@ def _opened(path: Path) -> IO[str]:
 
 def _size(facts: Mapping[str, Any]) -> str:
     """How large a result is, in its own words."""
-    words = ("samples", "genes", "pairs", "components", "datasets")
+    words = ("samples", "genes", "pairs", "components", "datasets", "answers")
     return ", ".join(f"{facts[w]:,} {w}" for w in words if isinstance(facts.get(w), int))
 
 

@@ -27,6 +27,8 @@ ORDER = [
     ["arrays"],
     ["parts"],
     ["models"],
+    ["search"],
+    ["analogy"],
     ["stages"],
     ["cluster"],
     ["progress"],

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from g2v_dask.kernels.pick import LANES, STRETCH, dot, multiply
 
 COSINE, INNER, EUCLIDEAN = 0, 1, 2  # metrics; with the last, scores are negative distances: larger is better
-SQUARES, INVERSES = 0, 1  # what a tile holds: lower bounds of squared lengths, or upper bounds of 1 / length
+SQUARES, INVERSES, NEARNESS = 0, 1, 2  # a tile holds squared lengths, or 1 / length; the third: `any_hit`
 QUANTUM_BITS = 40  # scores are multiples of 2^-40 of their scale: equal ones are equal, whatever rounded them
 NEAR = 2.0**-20  # a difference shorter than this share of the longer of its vectors is one of duplicates
 
@@ -57,7 +57,7 @@ def difference(
 @njit(nogil=True, cache=True)
 def snap(value: float, quantum: float) -> float:
     """The nearest multiple of a power of two; never -0."""
-    return np.rint(value / quantum) * quantum + 0.0
+    return float(np.rint(value / quantum) * quantum + 0.0)
 
 
 @njit(nogil=True, cache=True)
@@ -200,8 +200,9 @@ def inverses(
 ) -> int:
     """1 / length of a tile's differences, 0 for duplicates and on the diagonal; returns how many duplicates.
 
-    Where a square is under `close` of the two vectors' own, the length is taken from the vectors directly, so
-    that every inverse is right to a stated relative error. Pairs below the diagonal are left 0.
+    Where a square is under `close` of the two vectors' own, the length is taken from the vectors directly. As tiles
+    never hold too large a square, no inverse is too small but by rounding; none is too large by more than
+    e / (2 close) of it. Pairs below the diagonal are left 0.
     """
     work = np.zeros((1, -(-vectors.shape[1] // LANES) * LANES))
     found = 0
@@ -253,37 +254,48 @@ def nearest(
 
 
 @njit(nogil=True, cache=True)
-def any_square(
-    tile: NDArray[np.float32], mine: np.float32, theirs: NDArray[np.float32], slop: np.float32, bar: np.float32
+def any_hit(
+    tile: NDArray[np.float32],
+    i: int,
+    j: int,
+    theirs: NDArray[np.float32],
+    q: int,
+    col: int,
+    mine: np.float32,
+    slop: np.float32,
+    floor: np.float32,
+    kind: int,
 ) -> bool:
-    """Whether a cosine may reach the bar, whose square is given: (s_i - s_j)^2 >= T^2 length^2."""
+    """Whether any of the STRETCH pairs from [i, j] on may reach the floor of query q; no slices, they cost more.
+
+    kind   NEARNESS: length^2 - 2 (s_i - s_j) <= T^2 - |q|^2; SQUARES: (s_i - s_j)^2 >= T^2 length^2;
+           INVERSES: (s_i - s_j) / length >= T.
+    """
+    line, at, ask, place = np.uint64(i), np.uint64(j), np.uint64(q), np.uint64(col)
     hits = np.int32(0)
-    for k in range(tile.size):
-        gap = abs(mine - theirs[k]) + slop
-        hits |= np.int32(gap * gap >= bar * tile[k])
+    if kind == NEARNESS:
+        for k in range(STRETCH):
+            gap = abs(mine - theirs[ask, place + np.uint64(k)]) + slop
+            hits |= np.int32(tile[line, at + np.uint64(k)] - np.float32(2) * gap <= floor)
+    elif kind == SQUARES:
+        for k in range(STRETCH):
+            gap = abs(mine - theirs[ask, place + np.uint64(k)]) + slop
+            hits |= np.int32(gap * gap >= floor * tile[line, at + np.uint64(k)])
+    else:
+        for k in range(STRETCH):
+            gap = abs(mine - theirs[ask, place + np.uint64(k)]) + slop
+            hits |= np.int32(gap * tile[line, at + np.uint64(k)] >= floor)
     return bool(hits != 0)
 
 
 @njit(nogil=True, cache=True)
-def any_inverse(
-    tile: NDArray[np.float32], mine: np.float32, theirs: NDArray[np.float32], slop: np.float32, bar: np.float32
-) -> bool:
-    """Whether a cosine may reach the bar: (s_i - s_j) / length >= T."""
-    hits = np.int32(0)
-    for k in range(tile.size):
-        hits |= np.int32((abs(mine - theirs[k]) + slop) * tile[k] >= bar)
-    return bool(hits != 0)
-
-
-@njit(nogil=True, cache=True)
-def any_near(
-    tile: NDArray[np.float32], mine: np.float32, theirs: NDArray[np.float32], slop: np.float32, bar: np.float32
-) -> bool:
-    """Whether a distance may be at most the bar's: length^2 - 2 (s_i - s_j) <= T^2 - |q|^2."""
-    hits = np.int32(0)
-    for k in range(tile.size):
-        hits |= np.int32(tile[k] - np.float32(2) * (abs(mine - theirs[k]) + slop) <= bar)
-    return bool(hits != 0)
+def is_hit(value: np.float32, gap: np.float32, floor: np.float32, kind: int) -> bool:
+    """`any_hit` of one pair."""
+    if kind == NEARNESS:
+        return bool(value - np.float32(2) * gap <= floor)
+    if kind == SQUARES:
+        return bool(gap * gap >= floor * value)
+    return bool(gap * value >= floor)
 
 
 @njit(nogil=True, cache=True)
@@ -297,7 +309,6 @@ def scan(
     cols: NDArray[np.float32],
     slop: NDArray[np.float32],
     floors: NDArray[np.float32],
-    at: NDArray[np.int64],
     state: Any,
 ) -> None:
     """Scans part of a tile for every query, and scores what may reach its bar.
@@ -307,47 +318,33 @@ def scan(
     rows, cols  (queries, genes) float32: (s_i - s_j) is rows[q, i] - cols[q, j].
     slop      (queries,) what rounding s may take off a gap.
     floors    (queries,) float32, set here from the bars.
-    at        which queries.
     state     what `consider` needs.
     """
-    metric = state[3]
-    for q in at:
+    kind = NEARNESS if state[3] == EUCLIDEAN else holds
+    for q in range(rows.shape[0]):
         floors[q] = floor_of(state, q, holds)
-        mine, theirs = rows[q], cols[q]
         for i in range(box[0], box[1]):
-            line = tile[i]
             a = row + i
-            for j in range(max(box[2], a + 1 - col), box[3], STRETCH):
+            mine = rows[q, a]
+            j = max(box[2], a + 1 - col)
+            while j < box[3]:
                 end = min(j + STRETCH, box[3])
-                stretch, other = line[j:end], theirs[col + j : col + end]
-                if metric == EUCLIDEAN:
-                    hit = any_near(stretch, mine[a], other, slop[q], floors[q])
-                elif holds == SQUARES:
-                    hit = any_square(stretch, mine[a], other, slop[q], floors[q])
-                else:
-                    hit = any_inverse(stretch, mine[a], other, slop[q], floors[q])
-                if not hit:
-                    continue
-                for k in range(stretch.size):
-                    gap = abs(mine[a] - other[k]) + slop[q]
-                    if metric == EUCLIDEAN:
-                        hit = stretch[k] - np.float32(2) * gap <= floors[q]
-                    elif holds == SQUARES:
-                        hit = gap * gap >= floors[q] * stretch[k]
-                    else:
-                        hit = gap * stretch[k] >= floors[q]
-                    if hit and consider(q, a, col + j + k, state):
-                        floors[q] = floor_of(state, q, holds)
+                if end - j < STRETCH or any_hit(tile, i, j, cols, q, col + j, mine, slop[q], floors[q], kind):
+                    for k in range(j, end):
+                        gap = abs(mine - cols[q, col + k]) + slop[q]
+                        if is_hit(tile[i, k], gap, floors[q], kind) and consider(q, a, col + k, state):
+                            floors[q] = floor_of(state, q, holds)
+                j += STRETCH
 
 
 @njit(nogil=True, cache=True)
 def floor_of(state: Any, q: int, holds: int) -> np.float32:
     """What a tile's entry is compared with, for the bar of a query; on the safe side in float32.
 
-    Cosine: T^2 of squares, T of inverses (less their relative error), everything if T <= 0. Distance: its square
+    Cosine: T^2 of squares, T of inverses (which are never too small), everything if T <= 0. Distance: its square
     less |q|^2.
     """
-    metric, asked, bars = state[3], state[6], state[11]
+    metric, asked, bars = state[3], state[6], state[10]
     bar = bars[q]
     if metric == EUCLIDEAN:
         if bar == -np.inf:
@@ -358,13 +355,13 @@ def floor_of(state: Any, q: int, holds: int) -> np.float32:
         return np.float32(0) if holds == SQUARES else np.float32(-1)
     if holds == SQUARES:
         return np.float32(bar * bar * (1 - 1e-6))
-    return np.float32(bar * (1 - state[10]))
+    return np.float32(bar * (1 - 1e-6))
 
 
 @njit(nogil=True, cache=True)
 def consider(q: int, i: int, j: int, state: Any) -> bool:
     """Scores the differences i - j and j - i (or the sum) for a query; keeps what counts. True if the bar rose."""
-    vectors, scale, sizes, metric, sign, queries, asked, quantum, taken, allowed, _, bars, want, least, work, lists = state
+    vectors, scale, sizes, metric, sign, queries, asked, quantum, taken, allowed, bars, want, least, work, lists = state
     scores, first, second, filled = lists
     if taken[q, 0] == i or taken[q, 1] == i or taken[q, 0] == j or taken[q, 1] == j:
         return False
@@ -410,7 +407,6 @@ def scan_tiles(
     cols: NDArray[np.float32],
     slop: NDArray[np.float32],
     floors: NDArray[np.float32],
-    at: NDArray[np.int64],
     scratch: NDArray[np.float32],
     state: Any,
 ) -> None:
@@ -420,7 +416,7 @@ def scan_tiles(
         row, col = spans[t, 0], spans[t, 1]
         tile = squares(left, low, sign, row, col, scratch)
         box[1], box[3] = tile.shape[0], tile.shape[1]
-        scan(tile, SQUARES, box, row[0], col[0], rows, cols, slop, floors, at, state)
+        scan(tile, SQUARES, box, row[0], col[0], rows, cols, slop, floors, state)
 
 
 @njit(nogil=True, cache=True)
@@ -434,14 +430,13 @@ def scan_band(
     cols: NDArray[np.float32],
     slop: NDArray[np.float32],
     floors: NDArray[np.float32],
-    at: NDArray[np.int64],
     state: Any,
 ) -> None:
     """Scans rows [first, last) of a band of stored inverses, whose [0, 0] is gene `start` with itself."""
     box = np.array([first, last, 0, 0])
     for col in range(0, band.shape[1], width):
         box[2], box[3] = col, min(col + width, band.shape[1])
-        scan(band, INVERSES, box, start, start, rows, cols, slop, floors, at, state)
+        scan(band, INVERSES, box, start, start, rows, cols, slop, floors, state)
 
 
 @njit(nogil=True, cache=True)

@@ -79,18 +79,6 @@ def extent(
 
 
 @njit(nogil=True, cache=True)
-def any_reaches(
-    s: NDArray[np.float32], near: NDArray[np.float32], sign: np.float32, end: np.float32, bar: np.float32, least: np.float32
-) -> bool:
-    """Whether a gene's s is far enough from the other end: sign (s - end) >= T max(near, least)."""
-    hits = np.int32(0)
-    for k in range(s.size):
-        gap = sign * (s[k] - end)
-        hits |= np.int32(gap >= bar * near[k]) & np.int32(gap >= least)
-    return bool(hits != 0)
-
-
-@njit(nogil=True, cache=True)
 def select(
     s: NDArray[np.float32],
     near: NDArray[np.float32],
@@ -102,17 +90,15 @@ def select(
     b: int,
     out: NDArray[np.int32],
 ) -> int:
-    """Lists the genes that are far enough from the other end, but a and b; returns how many."""
+    """Lists the genes that are far enough from the other end, but a and b; returns how many.
+
+    Far enough: sign (s - end) >= T max(near, least). No branch: a quarter of all may pass.
+    """
     n = 0
-    for start in range(0, s.size, STRETCH):
-        values, nears = s[start : start + STRETCH], near[start : start + STRETCH]
-        if not any_reaches(values, nears, sign, end, bar, least):
-            continue
-        for k in range(values.size):
-            gap = sign * (values[k] - end)
-            if gap >= bar * nears[k] and gap >= least and start + k != a and start + k != b:
-                out[n] = start + k
-                n += 1
+    for c in range(s.size):
+        gap = sign * (s[c] - end)
+        out[n] = c
+        n += int((gap >= bar * near[c]) & (gap >= least) & (c != a) & (c != b))
     return n
 
 
@@ -132,9 +118,8 @@ def narrow(
     for k in range(n):
         c = genes[k]
         gap = sign * (s[c] - end)
-        if gap >= bar * near[c] and gap >= least:
-            genes[kept] = c
-            kept += 1
+        genes[kept] = c
+        kept += int((gap >= bar * near[c]) & (gap >= least))
     return kept
 
 
@@ -180,7 +165,6 @@ def without(
 @njit(nogil=True, cache=True)
 def mark(
     start: int,
-    end: int,
     s: NDArray[np.float32],
     near: NDArray[np.float32],
     p: NDArray[np.float32],
@@ -189,16 +173,15 @@ def mark(
     bar: np.float32,
     marks: NDArray[np.uint8],
 ) -> None:
-    """Marks each d of [start, end) that passes the tests against the c whose numbers are in `mine`."""
-    at, width, q = np.uint64(start), np.uint64(end - start), np.uint64(0)
+    """Marks each d of the STRETCH from `start` on that passes the tests against the c whose numbers are in `mine`."""
+    at = np.uint64(start)
     s_c, p_c, v_c, tan, room, need = mine[0], mine[1], mine[2], mine[3], mine[4], mine[5]
-    while q < width:
-        d = at + q
+    for k in range(STRETCH):
+        d = at + np.uint64(k)
         gap = s_c - s[d]
         reach = tan * gap + room
         far = np.uint8(gap >= bar * near[d]) & np.uint8(gap >= need)
-        marks[q] = far & np.uint8(abs(p_c - p[d]) <= reach) & np.uint8(abs(v_c - v[d]) <= reach)
-        q += np.uint64(1)
+        marks[k] = far & np.uint8(abs(p_c - p[d]) <= reach) & np.uint8(abs(v_c - v[d]) <= reach)
 
 
 @njit(nogil=True, cache=True)
@@ -277,7 +260,7 @@ def search(
     space     (vectors, scale, sizes, left, low, h, near, mean, whole, longest, e): as stored; what they are multiplied
               by; squared lengths then; centred, float32; squared lengths then, at least; squared lengths,
               float32; distance to the nearest gene, at least; product with the mean; the mean's square; the
-              longest centred; `differences.relative_error`.
+              longest centred; `differences.relative_error`; the middle of the distances to the nearest.
     rules     (bars, want, shorter, shortest, ceiling): the score to reach; how many are wanted; whether each analogy is
               found from the shorter of its differences, and a < b; the squared length that counts; the limit
               of cos(a, c) and cos(b, d).
@@ -305,7 +288,7 @@ def lane(
     counts: NDArray[np.int64],
 ) -> None:
     """One lane: its reach, the genes that can be c and d, their join."""
-    vectors, scale, sizes, left, _, h, near, mean, whole, longest, e = space
+    vectors, scale, sizes, left, _, h, near, mean, whole, longest, e, _ = space
     bars, want, shorter, shortest, ceiling = rules
     work, low, high, s, zeros, list_c, list_d = buffers[:7]
     counts[0] += 1
@@ -323,7 +306,7 @@ def lane(
     bar = np.float32(bars[0] * (1 - 4 * U))
     need = np.float32(bars[0] * (length if shorter else np.sqrt(shortest)) * (1 - 4 * U))
     slack = 2 * e * longest * longest / length + 8 * U * longest
-    if slack > COARSE * need and slack > 2 * e * longest:
+    if slack > COARSE * max(need, bar * space[11]) and slack > 2 * e * longest:
         slack = 2 * e * longest
         for t in range(vectors.shape[1]):
             work[1, t] = work[0, t] / length
@@ -400,6 +383,7 @@ def join(
         d = list_d[order[k]]
         sorted_d[k] = d
         sd[k], near_d[k], sorted_p[k], sorted_v[k] = s[d] - give, near[d], p[d], v[d]
+    sd[nd : nd + STRETCH] = np.inf  # stretches are whole; what is beyond the list passes no test
     mine[3], mine[4] = tan, room
     square = bar * bar
     for k in range(nc):
@@ -413,9 +397,7 @@ def join(
             start, end = 0, starts[bucket_of(mine[0] - mine[5], low_key, per) + 1]
         counts[2] += end - start
         for j in range(start, end, STRETCH):
-            z = min(j + STRETCH, end)
-            words[:] = 0
-            mark(j, z, sd, near_d, sorted_p, sorted_v, mine, bar, marks)
+            mark(j, sd, near_d, sorted_p, sorted_v, mine, bar, marks)
             for w in range(words.size):
                 if words[w] == 0:
                     continue
@@ -522,7 +504,7 @@ def sample(
             for c in top:
                 for d in bottom:
                     if c >= 0 and d >= 0:
-                        settle(a, b, c, d, space, rules, work, lists, counts)
+                        settle(a, b, int(c), int(d), space, rules, work, lists, counts)
 
 
 @njit(nogil=True, cache=True)
@@ -550,7 +532,7 @@ def scratch(genes: int, components: int) -> Any:
     """The buffers of one thread."""
     small = np.empty(STRETCH, np.float32), np.empty(STRETCH, np.float32)
     lists = tuple(np.empty(genes, np.int32) for _ in range(4))
-    numbers = tuple(np.empty(max(genes, 8), np.float32) for _ in range(8))
+    numbers = tuple(np.zeros(genes + STRETCH, np.float32) for _ in range(8))
     work = np.zeros((4, padded(components)))
     s, zeros = np.empty(genes, np.float32), np.zeros(genes, np.float32)
     starts = np.zeros(BUCKETS + 1, np.int32)

@@ -28,6 +28,7 @@ _OPEN = {
         'g2v_dask.open_store("{root}").cooccurrence("{name}")  # symmetric; on disk lies the upper triangle'
     ),
     "embeddings": 'xarray.open_zarr("{path}/data.zarr")\ng2v_dask.open_store("{root}").embedding("{name}")',
+    "answers": 'pandas.read_parquet("{path}/data.parquet")',
     "index": 'faiss.read_index("{path}/data.index/shard-00000.faiss")',
 }
 

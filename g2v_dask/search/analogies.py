@@ -7,13 +7,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from g2v_dask.kernels import lanes
+from g2v_dask.kernels import blocks, lanes
+from g2v_dask.kernels.differences import NEAR
 from g2v_dask.search.ranking import Found, merged
-from g2v_dask.search.space import Space, spread
+from g2v_dask.search.space import Space, spread, tile_spans
 
 CHUNK = 256  # genes b whose rows of the Gram matrix are made at once
 FIRST_ENDS = 8  # genes of largest and smallest s scored in each lane of a sample
 NO_CEILING = 2.0
+TRIED = 16  # lanes that tell which way is shorter
+BLOCK_TILE = 512
+LANES_AT_ONCE = 2048  # of one gene, in `search_blocks`: 4 x genes x 2,048 bytes
+
+# Costs measured once on an AVX-512 EPYC (tests/benchmarks/analogy.py). They choose a way, never an answer.
+TEST_NS = 0.8
+MEASURE_NS = 60.0
+PAIR_NS = 0.1  # half of all blocks looked into
 
 
 class Lanes:
@@ -80,6 +89,64 @@ class Lanes:
         self.bars[0] = max(self.bars[0], found.scores[-1])
         return True
 
+    def slow(self, a: int) -> bool:
+        """Whether lanes would take longer than blocks, judged by what a few of them do."""
+        some = np.linspace(0, len(self.space) - 1, TRIED).astype(np.int64)
+        left, held = self.space.left, self._take()
+        rows_a = left[[a]] @ left.T
+        for b in some[some != a]:
+            mine = np.array([a])
+            lanes.search(mine, rows_a, b, left[b : b + 1] @ left.T, self.space.for_lanes, self.rules, *held)
+        _, _, tested, measured, _ = held[2] / max(1, held[2][0])
+        self._threads.clear()
+        self._free.clear()
+        pairs = len(self.space) * (len(self.space) - 1) / 2
+        return bool(tested * TEST_NS + measured * MEASURE_NS > pairs * PAIR_NS)
+
+    def search_blocks(self, a: int) -> None:
+        """Searches all lanes of one gene, block by block, for many lanes at once."""
+        space = self.space
+        order, left, low = space.blocks
+        prepared, longest = space.for_lanes, float(np.sqrt(space.h.max()))
+        slack = 2 * space.error * longest
+        spans = tile_spans(len(order), BLOCK_TILE)
+        for start in range(0, len(space), LANES_AT_ONCE):
+            b = np.arange(start, min(start + LANES_AT_ONCE, len(space)))
+            b = b[(b != a) & (space.squares(np.full(len(b), a), b) > self._least(a, b))]
+            s = np.ascontiguousarray(self._questions(a, b) @ left.T)
+            sides = (len(b), len(order) // blocks.BLOCK)
+            lows, highs = np.empty(sides, dtype=np.float32), np.empty(sides, dtype=np.float32)
+            blocks.ranges(s, lows, highs)
+
+            def run(number: int, b: NDArray[np.int64] = b, s: Any = s, lows: Any = lows, highs: Any = highs) -> None:
+                held = self._take()
+                row, col = spans[number]
+                scratch = np.empty(BLOCK_TILE * BLOCK_TILE, dtype=np.float32)
+                least = np.empty([(end - begin) // blocks.BLOCK for begin, end in (row, col)], dtype=np.float32)
+                tile = blocks.bounds(left, low, row, col, self.bars[0], slack, scratch, least)
+                buffers, lists, counts = held
+                blocks.search(
+                    a, b, s, lows, highs, tile, least, row[0], col[0], order, prepared, self.rules, buffers[0],
+                    lists, counts,
+                )  # fmt: skip
+                self._free.append(held)
+
+            spread(run, range(len(spans)), space.threads)
+
+    def _least(self, a: int, b: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The squared length that the differences of a lane must be over."""
+        sizes = self.space.sizes
+        near = NEAR**2 * np.maximum(sizes[a], sizes[b])
+        least: NDArray[np.float64] = np.maximum(near, np.nextafter(self.rules[3], 0))
+        return least
+
+    def _questions(self, a: int, b: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(lanes, components) unit vectors of a - b."""
+        space = self.space
+        gaps = space.vectors[a] * space.scale[a] - space.vectors[b] * space.scale[b, None]
+        unit: NDArray[np.float32] = (gaps / np.linalg.norm(gaps, axis=1, keepdims=True)).astype(np.float32)
+        return unit
+
     def found(self) -> Found:
         """The best of all threads: scores and positions (a, b, c, d), in final order."""
         n = len(self.space)
@@ -92,13 +159,21 @@ class Lanes:
 
     def work(self) -> NDArray[np.int64]:
         """`counts` of all threads."""
-        return np.sum([counts for _, _, counts in self._threads], axis=0, initial=0) + self.counts
+        total: NDArray[np.int64] = np.sum([counts for _, _, counts in self._threads], axis=0, initial=0) + self.counts
+        return total
 
 
 def of_gene(space: Space, a: int, want: int, *, shortest: float, ceiling: float | None) -> Found:
-    """The best a - b ≈ c - d over all b, c and d: positions (a, b, c, d), in final order."""
+    """The best a - b ≈ c - d over all b, c and d: positions (a, b, c, d), in final order.
+
+    Lanes prune well in embeddings of many effective dimensions, blocks do not depend on it: a few lanes tell
+    which way is shorter. The answer is the same.
+    """
     search = Lanes(space, want, shorter=False, shortest=shortest, ceiling=ceiling)
     mine = np.array([a])
-    search.sample(mine, np.arange(len(space)))
-    search.search(mine)
+    enough = search.sample(mine, np.arange(len(space)))
+    if enough and search.bars[0] > 0 and search.slow(a):
+        search.search_blocks(a)
+    else:
+        search.search(mine)
     return search.found()

@@ -39,26 +39,35 @@ def merged(parts: list[tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.
     return Found(scores=scores[best], genes=np.stack([first[best], second[best]], axis=1))
 
 
-def ranked(top: Callable[[int], Found], k: int, *, max_per_gene: int | None, genes: int, free: int = 0) -> Found:
+def ranked(
+    top: Callable[[int], Found],
+    k: int,
+    *,
+    max_per_gene: int | None,
+    genes: int,
+    free: int = 0,
+    most: int = MOST_HELD,
+) -> Found:
     """The best k answers with no gene in more than `max_per_gene`, taken greedily in final order.
 
     Parameters: top    gives the exact best answers, as many as it is asked for or all there are.
                 genes  of the space.
                 free   columns of an answer, from the first, whose genes are the question's own.
+                most   answers that are looked at; where fewer may be, what they hold is the answer.
     Raises: SpecError if ten million answers do not hold k that the filter lets through.
     """
     if max_per_gene is None:
         return top(k)
     want = GROWTH * k
     while True:
-        found = top(min(want, MOST_HELD))
+        found = top(min(want, most))
         chosen = differences.greedy(np.ascontiguousarray(found.genes[:, free:]), genes, max_per_gene, k)
-        if len(chosen) == k or len(found) < want:
+        if len(chosen) == k or len(found) < min(want, most) or want >= most != MOST_HELD:
             return found.take(chosen)
-        if want >= MOST_HELD:
+        if want >= most:
             msg = (
-                f"max-per-gene {max_per_gene} lets only {len(chosen):,} of the best {MOST_HELD:,} answers through, {k:,} "
-                f"were asked for; raise --max-per-gene, ask for fewer, or drop the trivial ones by --ceiling or "
+                f"max-per-gene {max_per_gene} lets only {len(chosen):,} of the best {MOST_HELD:,} answers through, "
+                f"{k:,} were asked for; raise --max-per-gene, ask for fewer, or drop the trivial ones by --ceiling or "
                 f"--min-difference"
             )
             raise SpecError(msg)

@@ -7,6 +7,7 @@ those few that may be among the best.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +22,6 @@ METRICS = {"cosine": differences.COSINE, "inner": differences.INNER, "l2": diffe
 FIRST_ENDS = 128  # genes of largest and of smallest s whose pairs set the first bars
 BAND_ROWS = 64  # of stored inverses scanned by every query before the next: 64 x 1,024 floats stay in L2
 BAND_COLUMNS = 1024
-INVERSE_ERROR = 1e-3  # stored inverses are right to this, relative; see `CLOSE`
-CLOSE = 2.0**-4  # of two vectors' squared lengths: under it, an inverse is made from the vectors themselves
 U = 2.0**-24
 
 
@@ -44,18 +43,10 @@ class Asked:
         return len(self.differences)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Inverses:
-    """1 / length of every difference of a space, in bands of rows from the diagonal on."""
-
-    bands: tuple[NDArray[np.float32], ...]
-    starts: tuple[int, ...]
-
-
-def top(space: Space, asked: Asked, want: int, *, inverses: Inverses | None = None) -> list[Found]:
+def top(space: Space, asked: Asked, want: int, *, inverses: Sequence[NDArray[np.float32]] = ()) -> list[Found]:
     """For each question the `want` best pairs (c, d), in final order: score descending, c, d.
 
-    Parameters: inverses   of this very space; without them tiles are computed.
+    Parameters: inverses   `Space.inverses` of this very space, in bands; without them tiles are computed.
     Returns: one Found a question; fewer than `want` answers if there are no more.
     """
     s = space.project(asked.differences)
@@ -63,7 +54,7 @@ def top(space: Space, asked: Asked, want: int, *, inverses: Inverses | None = No
         return [_inner(space, asked, q, s[q], want) for q in range(len(asked))]
     search = _Search(space, asked, s, want)
     if not search.complete:
-        search.tiles() if inverses is None else search.stored(inverses)
+        search.stored(inverses) if inverses else search.tiles()
     return search.found()
 
 
@@ -98,7 +89,7 @@ class _Search:
         )
         work = np.zeros((3, asked.differences.shape[1]))
         kernel = (space.vectors, space.scale, space.sizes, self.metric, space.sign, asked.differences, self.squares)
-        rules = (self.quantum, asked.taken, asked.allowed, INVERSE_ERROR, self.bars, want, asked.shortest**2)
+        rules = (self.quantum, asked.taken, asked.allowed, self.bars, want, asked.shortest**2)
         return (*kernel, *rules, work, lists)
 
     def _start(self) -> bool:
@@ -129,27 +120,27 @@ class _Search:
         spans = space.spans()
         free = [(self.state(self.want), np.empty(TILE * TILE, dtype=np.float32)) for _ in range(space.threads)]
         self.states += [state for state, _ in free]
-        everyone, floors = np.arange(len(self.asked)), np.empty(len(self.asked), dtype=np.float32)
+        floors = np.empty(len(self.asked), dtype=np.float32)
 
         def run(number: int) -> None:
             state, scratch = free.pop()
             differences.scan_tiles(
                 space.left, space.low, space.sign, spans[number : number + BATCH], self.rows, self.cols,
-                self.slop, floors.copy(), everyone, scratch, state,
+                self.slop, floors.copy(), scratch, state,
             )  # fmt: skip
             free.append((state, scratch))
 
         spread(run, range(0, len(spans), BATCH), space.threads)
 
-    def stored(self, inverses: Inverses) -> None:
+    def stored(self, inverses: Sequence[NDArray[np.float32]]) -> None:
         """Reads stored inverse lengths, and scans each block for all questions."""
         free = [self.state(self.want) for _ in range(self.space.threads)]
         self.states += free
         free = list(free)
-        everyone, floors = np.arange(len(self.asked)), np.empty(len(self.asked), dtype=np.float32)
+        floors = np.empty(len(self.asked), dtype=np.float32)
         steps = [
             (band, start, row)
-            for band, start in zip(inverses.bands, inverses.starts, strict=True)
+            for band, start in zip(inverses, np.cumsum([0, *map(len, inverses)]).tolist(), strict=False)
             for row in range(0, len(band), BAND_ROWS)
         ]
 
@@ -158,7 +149,7 @@ class _Search:
             state = free.pop()
             differences.scan_band(
                 band, start, row, min(row + BAND_ROWS, len(band)), BAND_COLUMNS, self.rows, self.cols, self.slop,
-                floors.copy(), everyone, state,
+                floors.copy(), state,
             )  # fmt: skip
             free.append(state)
 

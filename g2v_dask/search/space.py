@@ -14,7 +14,7 @@ import threadpoolctl
 from numpy.typing import NDArray
 
 from g2v_dask import tiles
-from g2v_dask.kernels import differences
+from g2v_dask.kernels import blocks, differences
 
 TILE = 512  # a product of 1 MiB and its factors stay in L2
 BATCH = 8  # tiles a thread takes at a time
@@ -22,6 +22,7 @@ SAMPLED_PAIRS = 1_000_000  # for the quantiles of lengths
 ROWS = 2048  # of float64 numbers held at once
 MOST_CANDIDATES = 1 << 22  # duplicates among them are first folded together
 SEED = 20_200_201
+CLOSE = 2.0**-4  # of two vectors' squared lengths: under it, an inverse length is taken from the vectors themselves
 T = TypeVar("T")
 
 
@@ -97,6 +98,14 @@ class Space:
         return out
 
     @cached_property
+    def unit(self) -> NDArray[np.float32]:
+        """(genes, components) scaled, not centred."""
+        out = np.empty(self.vectors.shape, dtype=np.float32)
+        for rows in self._row_blocks():
+            out[rows] = self._scaled(rows)
+        return out
+
+    @cached_property
     def h(self) -> NDArray[np.float64]:
         """(genes,) squared lengths of the centred vectors."""
         out = np.empty(len(self))
@@ -137,7 +146,29 @@ class Space:
         for rows in self._row_blocks():
             mean[rows] = (self._scaled(rows) - self.centre) @ self.centre
         prepared = (self.vectors, self.scale, self.sizes, self.left, self.low, h, self.near, mean)
-        return (*prepared, whole, longest, self.error)
+        return (*prepared, whole, longest, self.error, float(np.median(self.near)))
+
+    def inverses(self, first: int, last: int) -> tuple[NDArray[np.float32], int]:
+        """1 / length of the differences of genes [first, last) with all from `first` on, and how many are duplicates.
+
+        Returns: (last - first, genes - first) float32; 0 for duplicates, and on and below the diagonal.
+        """
+        out = np.empty((last - first, len(self) - first), dtype=np.float32)
+        starts = range(first, len(self), TILE)
+        found = np.zeros(len(starts), dtype=np.int64)
+
+        def run(number: int) -> None:
+            col = np.array([starts[number], min(starts[number] + TILE, len(self))])
+            scratch = np.empty((last - first) * TILE, dtype=np.float32)
+            tile = differences.squares(self.left, self.low, self.sign, np.array([first, last]), col, scratch)
+            part = np.empty(tile.shape, dtype=np.float32)
+            found[number] = differences.inverses(
+                tile, self.vectors, self.scale, self.h, self.sizes, first, col[0], CLOSE, part
+            )
+            out[:, col[0] - first : col[1] - first] = part
+
+        spread(run, range(len(starts)), self.threads)
+        return out, int(found.sum())
 
     @cached_property
     def duplicates(self) -> int:
@@ -208,9 +239,22 @@ class Space:
         return out
 
     def spans(self) -> NDArray[np.int64]:
-        """(tiles, 2, 2) genes [from, to) of rows and of columns, of the upper triangle."""
-        sides = [(s.start, s.stop) for s in (tiles.span(len(self), TILE, b) for b in range(tiles.count(len(self), TILE)))]
-        return np.array([(sides[i], sides[j]) for i, j in tiles.blocks(len(self), TILE)], dtype=np.int64)
+        """Tiles of the upper triangle."""
+        return tile_spans(len(self), TILE)
+
+    @cached_property
+    def blocks(self) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+        """Genes in blocks of neighbours: each place's gene (-1 fills the last block), `left` and `low` in that order.
+
+        Split in halves along the direction of largest spread, again and again, down to one block.
+        """
+        places = -(-len(self) // blocks.BLOCK) * blocks.BLOCK
+        order = np.full(places, -1, dtype=np.int64)
+        order[: len(self)] = _split(self.left, np.arange(len(self)))
+        left = np.zeros((places, self.components), dtype=np.float32)
+        low = np.full(places, np.inf, dtype=np.float32)
+        left[: len(self)], low[: len(self)] = self.left[order[: len(self)]], self.low[order[: len(self)]]
+        return order, left, low
 
     def each_span(self, function: Callable[[int, int], None]) -> None:
         """Calls of a function on ranges of genes, by all threads."""
@@ -224,6 +268,27 @@ class Space:
     def _scaled(self, rows: slice) -> NDArray[np.float64]:
         scaled: NDArray[np.float64] = self.vectors[rows] * self.scale[rows, None]
         return scaled
+
+
+def tile_spans(size: int, tile: int) -> NDArray[np.int64]:
+    """(tiles, 2, 2) genes [from, to) of rows and of columns, of the upper triangle."""
+    spans = [tiles.span(size, tile, band) for band in range(tiles.count(size, tile))]
+    sides = [(span.start, span.stop) for span in spans]
+    return np.array([(sides[i], sides[j]) for i, j in tiles.blocks(size, tile)], dtype=np.int64)
+
+
+def _split(left: NDArray[np.float32], genes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The genes in an order in which neighbours are near each other."""
+    if len(genes) <= blocks.BLOCK:
+        return genes
+    part = left[genes] - left[genes].mean(axis=0)
+    direction = part[np.argmax(np.einsum("ij,ij->i", part, part))]
+    for _ in range(8):  # power iteration: near enough to the first principal axis
+        direction = (part @ direction) @ part
+        direction /= np.linalg.norm(direction) + np.float32(1e-30)
+    ordered = genes[np.argsort(part @ direction, kind="stable")]
+    half = -(-len(genes) // (2 * blocks.BLOCK)) * blocks.BLOCK
+    return np.concatenate([_split(left, ordered[:half]), _split(left, ordered[half:])])
 
 
 def _blocks(size: int, step: int) -> Iterator[range]:
