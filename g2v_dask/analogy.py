@@ -386,6 +386,11 @@ def near_space(asked: Vectors, filters: Filters, *, threads: int | None = None) 
     return space
 
 
+def histogram(asked: Vectors) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """How many pairs of genes have which cosine: counts and the edges of equal bins."""
+    return nearest.histogram(near_space(asked, Filters()))
+
+
 def near_top(space: Space, want: int, filters: Filters, *, band: range | None = None) -> Found:
     """The nearest pairs, of some rows of tiles or all."""
     return nearest.top(space, want, ceiling=filters.ceiling, shortest=shortest(space, filters), band=band)

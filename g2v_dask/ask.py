@@ -28,7 +28,7 @@ from g2v_dask import query, report
 from g2v_dask.answers import Analogies, Solutions
 from g2v_dask.errors import G2VError, InputError, SpecError
 from g2v_dask.names import Names
-from g2v_dask.questions import Filters, PairSpec
+from g2v_dask.questions import PairSpec
 from g2v_dask.spec import key_of, nearest, option, value_type
 from g2v_dask.store import Store
 
@@ -55,11 +55,6 @@ class Settings(PairSpec):
     """What holds for every question until it is changed."""
 
     k: int = option("answers to list", 10, low=1)
-
-    @property
-    def filters(self) -> Filters:
-        """What an answer must be."""
-        return Filters(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Filters)})
 
 
 @dataclass(kw_only=True)

@@ -2,141 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import json
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
+from g2v_dask.cli_options import (
+    cluster_of,
+    display_of,
+    json_option,
+    print_summaries,
+    spec_of,
+    spec_options,
+    store_of,
+    store_option,
+    work_options,
+)
+from g2v_dask.cli_questions import analogy, ask, similar
 from g2v_dask.errors import G2VError, InputError, SpecError
-from g2v_dask.spec import STAGES, ClusterSpec, ImportSpec, RunSpec, Spec, check_name, key_of, nearest, value_type
-
-if TYPE_CHECKING:
-    from g2v_dask.progress import Display
-    from g2v_dask.store import Store
-
-Command = Callable[..., Any]
-
-
-# -- options, defined once ----------------------------------------------------------------------------------
-
-
-def store_option(command: Command) -> Command:
-    """``--store``, or the environment's."""
-    return click.option("--store", required=True, envvar="G2V_STORE", show_envvar=True, help="folder of the store")(
-        command
-    )
-
-
-def json_option(command: Command) -> Command:
-    """``--json``."""
-    return click.option("--json", "as_json", is_flag=True, help="print JSON for machines")(command)
-
-
-def work_options(command: Command) -> Command:
-    """The options of every command that runs parts on a cluster."""
-    for decorate in (
-        click.option("-q", "--quiet", is_flag=True, help="no progress"),
-        click.option("--report", metavar="FILE", help="write a Dask performance report (HTML)"),
-        click.option("--cluster-workers", type=int, help="local worker processes [one a core]"),
-        click.option("--cluster", metavar="ADDRESS", help="local [default], or tcp://host:port of a scheduler"),
-        json_option,
-    ):
-        command = decorate(command)
-    return command
-
-
-def spec_options(spec: type[Spec], *, argument: str | None = None) -> Callable[[Command], Command]:
-    """An option for every field of a spec; the field named ``argument`` becomes the arguments."""
-
-    def decorate(command: Command) -> Command:
-        for field in reversed(dataclasses.fields(spec)):
-            for option in _options(field, spec, is_argument=field.name == argument):
-                command = option(command)
-        return command
-
-    return decorate
-
-
-def _options(
-    field: dataclasses.Field[Any], owner: type[Spec], *, is_argument: bool
-) -> list[Callable[[Command], Command]]:
-    kind, _ = value_type(field, owner)
-    meta = field.metadata
-    text = meta["doc"] + (f" ({meta['only']})" if meta["only"] else "")
-    key = key_of(field).replace("_", "-")
-    if is_argument:
-        return [click.argument(field.name, nargs=-1, required=True, metavar="FILES...")]
-    if meta["flags"]:
-        flags = [c for c in meta["choices"] if c != field.default]
-        return [
-            click.option(f"--{flag}", field.name, flag_value=flag, default=None, help=f"values are {flag}: {text}")
-            for flag in flags
-        ]
-    shown = field.default not in (None, dataclasses.MISSING, "") and kind is not bool
-    if shown:
-        text += f"  [default: {field.default:,}]" if kind is int else f"  [default: {field.default}]"
-    if kind is bool:
-        return [click.option(f"--{key}", field.name, is_flag=True, default=None, help=text)]
-    if kind is tuple:
-        return [click.option(f"--{key}", field.name, callback=_split, metavar="A,B,...", help=text)]
-    types: Any = click.Choice(meta["choices"]) if meta["choices"] else kind
-    return [click.option(f"--{key}", field.name, type=types, default=None, help=text)]
-
-
-def _split(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
-    return None if value is None else tuple(v.strip() for v in value.split(",") if v.strip())
-
-
-def _spec(cls: type[Spec], given: dict[str, Any]) -> Spec:
-    """A spec of the options that were given."""
-    keys = {f.name: key_of(f) for f in dataclasses.fields(cls)}
-    return cls.build({keys[name]: value for name, value in given.items() if value is not None})
-
-
-def _cluster(address: str | None, workers: int | None, base: ClusterSpec | None = None) -> ClusterSpec | None:
-    """The cluster that flags ask for; the spec's own where they say nothing."""
-    if address is None and workers is None:
-        return base
-    spec = base or ClusterSpec()
-    return dataclasses.replace(
-        spec,
-        address=spec.address if address is None else address,
-        workers=workers if workers is not None else spec.workers,
-    )
-
-
-def _display(*, quiet: bool) -> Display:
-    from g2v_dask.progress import Display
-
-    return Display(quiet=quiet)
-
-
-def _store(url: str) -> Store:
-    from g2v_dask.store import Store
-
-    return Store.open(url)
-
-
-def _print_summaries(summaries: list[Any], *, as_json: bool, many: bool) -> NoReturn:
-    """Prints what was done, and exits as it went."""
-    from g2v_dask import report
-
-    rows = [s.as_json() for s in summaries]
-    if as_json:
-        click.echo(json.dumps(rows if many else rows[0], indent=1))
-    else:
-        report.summary_table(rows)
-    sys.exit(max((s.exit_code for s in summaries), default=0))
-
+from g2v_dask.spec import STAGES, ClusterSpec, ImportSpec, RunSpec, check_name, nearest
 
 # -- commands -----------------------------------------------------------------------------------------------
 
@@ -149,7 +40,7 @@ def cli(verbose: int) -> None:
 
     \b
     files ─ ingest ▶ expression ─ pairs ▶ pairs ─ merge ▶ cooccurrence ─ train ▶ embeddings ─ index ▶ index
-    then ask: similar; exchange: export, import; look: ls, show; tidy: rm, gc.
+    then ask: similar, analogy, ask; exchange: export, import; look: ls, show; tidy: rm, gc.
 
     A first session:
 
@@ -183,12 +74,12 @@ def _stage_command(stage: str, text: str, argument: str | None = None) -> None:
         as_json: bool,
         **given: Any,
     ) -> None:
-        spec = _spec(STAGES[stage], given)
-        where = _cluster(cluster, cluster_workers) or ClusterSpec()
+        spec = spec_of(STAGES[stage], given)
+        where = cluster_of(cluster, cluster_workers) or ClusterSpec()
         from g2v_dask.flows.pipeline import run_stage
 
-        summary = run_stage(store, spec, cluster=where, display=_display(quiet=quiet), report=report)
-        _print_summaries([summary], as_json=as_json, many=False)
+        summary = run_stage(store, spec, cluster=where, display=display_of(quiet=quiet), report=report)
+        print_summaries([summary], as_json=as_json, many=False)
 
 
 _stage_command(
@@ -221,11 +112,11 @@ def run(
     It may be stopped at any moment, in any way: the same command goes on where it was.
     """
     loaded = RunSpec.load(spec)
-    where = _cluster(cluster, cluster_workers, loaded.cluster)
+    where = cluster_of(cluster, cluster_workers, loaded.cluster)
     from g2v_dask.flows.pipeline import run_all
 
-    summaries = run_all(loaded, cluster=where, display=_display(quiet=quiet), report=report)
-    _print_summaries(summaries, as_json=as_json, many=True)
+    summaries = run_all(loaded, cluster=where, display=display_of(quiet=quiet), report=report)
+    print_summaries(summaries, as_json=as_json, many=True)
 
 
 @cli.command()
@@ -245,57 +136,6 @@ def plan(*, spec: str, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("genes", nargs=-1, required=True, metavar="GENE...")
-@store_option
-@click.option("--name", help="embedding to ask [the only one]")
-@click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="neighbours to list")
-@click.option("--markdown", metavar="FILE", help="write the answer as Markdown, with Protein Atlas links")
-@json_option
-def similar(
-    *, genes: tuple[str, ...], store: str, name: str | None, k: int, markdown: str | None, as_json: bool
-) -> None:
-    """List the nearest genes of each GENE by cosine.
-
-    A gene is named by symbol, Ensembl id, Entrez id or alias, in any case.
-    """
-    from g2v_dask import query, report
-
-    embedding = query.open_embedding(_store(store), name)
-    answers = {gene: embedding.similar(gene, k=k) for gene in genes}
-    if markdown is not None:
-        report.write(Path(markdown), report.similar_markdown(answers, embedding.name))
-    if as_json:
-        click.echo(json.dumps({g: [n.as_json() for n in found] for g, found in answers.items()}, indent=1))
-    elif markdown is None:
-        report.similar_table(answers)
-
-
-@cli.command("ask")
-@store_option
-@click.option("--name", help="embedding to ask first [the only one]")
-@click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="answers to list")
-@click.option("--session", metavar="FILE", help="Markdown file of the answers [g2v-session-DATE-TIME.md]")
-@click.option("--history", metavar="FILE", help="lines to go back to [~/.local/state/g2v/history, by the XDG rules]")
-def ask_(*, store: str, name: str | None, k: int, session: str | None, history: str | None) -> None:
-    """Ask one question after another: a prompt with completion of gene names; 'help' in it tells all.
-
-    Every answer is also appended to a Markdown file. From a pipe, lines are read plainly, and the exit code is
-    2 if any of them could not be answered: printf 'pair HLA-DRA CD74\\n' | g2v ask --store work
-    """
-    from g2v_dask import ask
-
-    sys.exit(
-        ask.ask(
-            _store(store),
-            name,
-            k=k,
-            session=None if session is None else Path(session),
-            history=None if history is None else Path(history),
-        )
-    )
-
-
-@cli.command()
 @click.argument("file")
 @store_option
 @click.option("--name", help="embedding to write [the only one]")
@@ -310,22 +150,14 @@ def export(*, file: str, store: str, name: str | None) -> None:
     """
     from g2v_dask import exchange, query
 
-    embedding = query.open_embedding(_store(store), name)
+    embedding = query.open_embedding(store_of(store), name)
     exchange.write(Path(file), embedding)
     click.echo(f"{embedding.name}: {len(embedding.genes):,} genes × {embedding.vectors.shape[1]} → {file}")
 
 
-def _import_options(command: Command) -> Command:
-    """The options of an import, as its spec describes them; the file is an argument."""
-    for field in reversed([f for f in dataclasses.fields(ImportSpec) if f.name != "file"]):
-        for option in _options(field, ImportSpec, is_argument=False):
-            command = option(command)
-    return command
-
-
 @cli.command("import")
 @click.argument("file")
-@_import_options
+@spec_options(ImportSpec, leave_out=("file",))
 @store_option
 @json_option
 def import_(*, file: str, store: str, as_json: bool, **given: Any) -> None:
@@ -346,7 +178,7 @@ def import_(*, file: str, store: str, as_json: bool, **given: Any) -> None:
     from g2v_dask.stages import imported
     from g2v_dask.store import Store
 
-    spec = _spec(ImportSpec, {"file": file, **given})
+    spec = spec_of(ImportSpec, {"file": file, **given})
     assert isinstance(spec, ImportSpec)
     target = Store.open(store, create=True)
     with target.lock():
@@ -356,7 +188,7 @@ def import_(*, file: str, store: str, as_json: bool, **given: Any) -> None:
             raise InputError(refused["reason"])
     if not as_json:
         click.echo(imported.sentence(target.get("embeddings", spec.name).facts))
-    _print_summaries([summary], as_json=as_json, many=False)
+    print_summaries([summary], as_json=as_json, many=False)
 
 
 @cli.command("ls")
@@ -368,7 +200,7 @@ def list_(*, kind: str | None, store: str, quarantined: bool, as_json: bool) -> 
     """List what is in the store, or one KIND of it."""
     from g2v_dask import report
 
-    opened = _store(store)
+    opened = store_of(store)
     rows = opened.quarantined() if quarantined else opened.rows(kind)
     columns = ("kind", "name", "reason") if quarantined else ("kind", "name", "digest", "size", "made")
     if as_json:
@@ -385,7 +217,7 @@ def show(*, artifact: str, store: str, as_json: bool) -> None:
     """Show an artifact's manifest, where it lies, and how to open it in Python."""
     from g2v_dask import report
 
-    opened = _store(store)
+    opened = store_of(store)
     found = opened.get(*_kind_and_name(artifact))
     if as_json:
         click.echo(json.dumps({"path": str(found.path), **found.manifest}, indent=1))
@@ -398,7 +230,7 @@ def show(*, artifact: str, store: str, as_json: bool) -> None:
 @store_option
 def remove(*, artifact: str, store: str) -> None:
     """Remove an artifact from the store; 'g2v gc' then frees its space."""
-    opened = _store(store)
+    opened = store_of(store)
     with opened.lock():
         opened.remove(*_kind_and_name(artifact))
     click.echo(f"removed {artifact}; 'g2v gc' frees its space")
@@ -409,7 +241,7 @@ def remove(*, artifact: str, store: str) -> None:
 @click.option("--young-hours", default=24.0, show_default=True, help="spare unfinished work that was touched since")
 def gc(*, store: str, young_hours: float) -> None:
     """Delete what no current artifact was made from."""
-    opened = _store(store)
+    opened = store_of(store)
     with opened.lock():
         gone = opened.gc(young_seconds=young_hours * 3600)
     click.echo(f"deleted {len(gone)} folders")
@@ -424,6 +256,10 @@ def _kind_and_name(text: str) -> tuple[str, str]:
         msg = f"name an artifact as KIND/NAME, KIND one of {known}; got {text!r}{nearest(kind, KINDS)}"
         raise SpecError(msg)
     return kind, check_name(name)
+
+
+for question in (similar, analogy, ask):
+    cli.add_command(question)
 
 
 # -- running ------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from g2v_dask.errors import InputError
 from g2v_dask.files import digest_of, file_sha256, read_json, write_json
+from g2v_dask.machine import cores
 from g2v_dask.store import Store
 
 TOPIC = "g2v"  # of the events by which a running part tells how far it is
@@ -130,7 +131,7 @@ class Work:
         try:
             distributed.get_worker()
         except ValueError:
-            return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            return cores()
         return 1
 
     @property

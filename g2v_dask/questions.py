@@ -5,6 +5,7 @@ Like the stages' specs: each option is described once, for the command line, Pyt
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,11 @@ class Filters(Spec):
         high=1.0,
     )
 
+    @classmethod
+    def stage(cls) -> str:
+        """The module in ``stages`` that answers what is a batch."""
+        return "search"
+
     def given(self) -> dict[str, Any]:
         """The filters that are on, under users' names."""
         fields = ("unit", "ceiling", "max_per_gene", "genes", "biotype", "min_difference")
@@ -55,6 +61,11 @@ class PairSpec(Filters):
         choices=METRICS,
     )
     sums: bool = option("a + b against all sums c + d", False, role="identity", key="sum")  # noqa: FBT003
+
+    @property
+    def filters(self) -> Filters:
+        """The filters alone."""
+        return Filters(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Filters)})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "g2v_dask"
 
 # Each may import only from the lines above its own (and from its own line, but stages from stages never).
 ORDER = [
-    ["errors"],
+    ["errors", "machine"],
     ["files"],
     ["spec"],
     ["schema", "tiles"],
@@ -39,6 +39,8 @@ ORDER = [
     ["flows"],
     ["api"],
     ["__init__"],
+    ["cli_options"],
+    ["cli_questions"],
     ["cli"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

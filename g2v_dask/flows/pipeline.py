@@ -123,16 +123,23 @@ def _ready(
     before = create and not Store.open(url, imagine=True).exists()
     store = Store.open(url, create=create)
     try:
-        with store.lock(), connect(cluster, display.say) as there:
-            if report is None:
-                yield store, there
-                return
-            with there.client.as_current(), performance_report(filename=report):
-                yield store, there
+        with store.lock(), connect(cluster, display.say) as there, reported(there, report):
+            yield store, there
     except BaseException:
         if before:
             store.unmake()
         raise
+
+
+@contextmanager
+def reported(there: Cluster, report: str | None) -> Iterator[None]:
+    """Writes Dask's performance report of what runs inside, if one is wanted."""
+    _check_report(report)
+    if report is None:
+        yield
+        return
+    with there.client.as_current(), performance_report(filename=report):
+        yield
 
 
 def _check_report(report: str | None) -> None:

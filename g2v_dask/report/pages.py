@@ -28,22 +28,27 @@ figcaption, .notes { color: #5a6475; font-size: .9rem; }
 """
 
 
-def page(sheet: Sheet) -> str:
-    """A report as a whole HTML document."""
+def page(*sheets: Sheet) -> str:
+    """One report or several as a whole HTML document, named after the first."""
+    parts = "".join(_section(sheet) for sheet in sheets)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(sheet.title)}</title>
+<title>{escape(sheets[0].title)}</title>
 <style>{STYLE}</style>
 </head>
 <body>
-<h1>{escape(sheet.title)}</h1>
-<p class="facts">{escape("; ".join(sheet.facts))}</p>
-{_table(sheet)}{_picture(sheet)}{_described(sheet)}{_notes(sheet)}</body>
+{parts}</body>
 </html>
 """
+
+
+def _section(sheet: Sheet) -> str:
+    return f"""<h1>{escape(sheet.title)}</h1>
+<p class="facts">{escape("; ".join(sheet.facts))}</p>
+{_table(sheet)}{_picture(sheet)}{_described(sheet)}{_notes(sheet)}"""
 
 
 def _table(sheet: Sheet) -> str:

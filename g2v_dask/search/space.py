@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from g2v_dask import tiles
 from g2v_dask.kernels import blocks, differences
+from g2v_dask.machine import cores
 
 TILE = 512  # a product of 1 MiB and its factors stay in L2
 BATCH = 8  # tiles a thread takes at a time
@@ -24,11 +24,6 @@ MOST_CANDIDATES = 1 << 22  # duplicates among them are first folded together
 SEED = 20_200_201
 CLOSE = 2.0**-4  # of two vectors' squared lengths: under it, an inverse length is taken from the vectors themselves
 T = TypeVar("T")
-
-
-def cores() -> int:
-    """How many threads this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def spread(function: Callable[[int], T], numbers: Sequence[int], threads: int) -> list[T]:

@@ -8,6 +8,7 @@ eight times as many. A block's genes lie a stride apart, so that blocks are alik
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -35,7 +36,8 @@ begin = share_nothing
 BLOCK = 128  # genes A of a part
 GROUPS = (1 / 32, 1 / 8, 1 / 2, 1.0)  # share of the blocks done by the end of each round
 SAMPLED_GENES = 64  # genes A whose lanes with all b set the first threshold
-BAND = 16  # rows of tiles of a part, of nearest pairs
+BAND = 64  # rows of tiles of a part, of nearest pairs: up to 32,768 genes are one part, and need no cluster
+FORECAST_SECONDS = 3.0
 QUESTIONS = 256  # of a batch that are one part
 SUFFIX = {BestSpec: "best", NearSpec: "near", BatchSpec: "batch"}
 Spec = BestSpec | NearSpec | BatchSpec
@@ -171,6 +173,36 @@ def run_part(work: Work) -> Output:
     return _keep(work, search.found(), counts=search.work().tolist())
 
 
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """How much work a search for the best analogies is."""
+
+    genes: int
+    differences: int
+    seconds: float
+    """Of one thread on this machine, judged by some lanes."""
+
+
+def estimate(detail: Detail, *, seconds: float = FORECAST_SECONDS) -> Forecast:
+    """Runs some lanes, for about as long as is given, and reckons from them."""
+    spec = detail.spec
+    assert isinstance(spec, BestSpec)
+    space = _space(detail.embedding, spec, 1)
+    want = spec.k if spec.max_per_gene is None else spec.k * GROWTH
+    limits: dict[str, Any] = {"shortest": analogy.shortest(space, spec), "ceiling": spec.ceiling}
+    search = Lanes(space, want, shorter=True, **limits)
+    some = np.random.default_rng(spec.seed).permutation(len(space))
+    search.sample(np.sort(some[: SAMPLED_GENES // 4]), np.arange(len(space)))
+    started = time.monotonic()
+    for a in some:
+        search.search(some[some == a], first=min(int(a), len(space) - 1))
+        if time.monotonic() - started > seconds:
+            break
+    lanes = len(space) * (len(space) - 1) // 2
+    each = (time.monotonic() - started) / max(1, int(search.work()[0]))
+    return Forecast(genes=len(space), differences=lanes, seconds=lanes * each)
+
+
 def _keep(work: Work, found: Found, **result: Any) -> Output:
     """Writes what a part found, for the rounds that follow."""
     file = work.folder / f"round-{work.round}" / f"part-{work.part.number}.npz"
@@ -244,7 +276,7 @@ def _batch(work: Work, spec: BatchSpec) -> Output:
     """The answers to some of the questions of a file."""
     detail: Detail = work.target.detail
     field = analogy.read(detail.embedding)
-    space = _pair_space(detail.embedding, PairSpec(**{**_filters(spec), "sums": spec.sums}), work.threads)
+    space = _pair_space(detail.embedding, PairSpec(**_filters(spec), sums=spec.sums), work.threads)
     some = detail.questions[work.part.number * QUESTIONS : (work.part.number + 1) * QUESTIONS]
     found: list[Analogies] = []
     at_once = 16  # questions of one pass: their lists of candidates stay small
