@@ -29,6 +29,7 @@ from g2v_dask.store import Artifact
 
 EPSILON = 1e-3  # of 3CosMul's denominator (Levy and Goldberg 2014)
 SHOWN = 5  # genes named in a message
+STEPS = 2048  # of float64 vectors held at once
 
 
 class Vectors(Protocol):
@@ -112,12 +113,18 @@ def space_of(
         if zero.any():
             notes.append(f"left out, since a vector of zeros has no direction: {_some(asked.genes[rows[zero]])}")
             rows = rows[~zero]
-    space = make(asked.genes, asked.vectors, rows, unit=filters.unit, sums=sums, threads=threads)
-    if not np.isfinite(space.sizes).all():
-        bad = _some(space.genes[~np.isfinite(space.sizes)])
-        msg = f"{asked.name}: the vectors of {bad} hold NaN or infinite values; remove them and import again"
+    _finite(asked, rows)
+    return make(asked.genes, asked.vectors, rows, unit=filters.unit, sums=sums, threads=threads), notes
+
+
+def _finite(asked: Vectors, rows: Sequence[int] | NDArray[np.int64]) -> None:
+    """Raises: InputError if some of these vectors hold NaN."""
+    at = np.asarray(rows, dtype=np.int64)
+    bad = at[~np.isfinite(asked.vectors[at]).all(axis=1)]
+    if len(bad):
+        named = _some(np.sort(asked.genes[bad]))
+        msg = f"{asked.name}: the vectors of {named} hold NaN or infinite values; remove them and import again"
         raise InputError(msg)
-    return space, notes
 
 
 def _some(genes: NDArray[np.str_]) -> str:
@@ -130,7 +137,8 @@ def shortest(space: Space, filters: Filters) -> float:
     return 0.0 if filters.min_difference is None else space.quantile(filters.min_difference)
 
 
-def _check(k: int, space: Space, least: int) -> None:
+def check(k: int, space: Space, least: int) -> None:
+    """Raises: SpecError for k < 1, InputError for fewer genes than a question needs."""
     if k < 1:
         msg = f"k must be at least 1, got {k}"
         raise SpecError(msg)
@@ -158,6 +166,7 @@ def _notes(space: Space, filters: Filters, notes: Sequence[str], found: int, k: 
 def neighbours(asked: Vectors, row: int, k: int, filters: Filters) -> list[tuple[int, float]]:
     """Rows and cosines of the k genes nearest to one, of those that the filters let through."""
     rows = np.union1d(candidates(asked, filters), [row])
+    _finite(asked, rows)
     space = make(asked.genes, asked.vectors, rows)
     values = _cosines(asked, space, [row])[0]
     keep = space.rows != row
@@ -194,6 +203,8 @@ def pairs(
                 inverses       1 / length of all differences of that space, in bands; else computed.
     Raises: InputError for an unknown gene, twice the same, duplicates, or fewer than four genes; SpecError for k < 1.
     """
+    if not questions:
+        return []
     named = [(asked.names.resolve(a), asked.names.resolve(b)) for a, b in questions]
     for (a, b), (first, second) in zip(named, questions, strict=True):
         if a == b:
@@ -203,7 +214,7 @@ def pairs(
         space, notes = space_of(asked, spec, sums=spec.sums, threads=threads)
     rows = [(asked.names.rows[a], asked.names.rows[b]) for a, b in named]
     inside = set(space.rows.tolist()) if len(space) < 4 else set()
-    _check(k, space, 2 + max(sum(row in inside for row in pair) for pair in rows))
+    check(k, space, 2 + max(sum(row in inside for row in pair) for pair in rows))
     question = _asked(asked, space, rows, spec)
 
     def answer(q: int, found: Found) -> Analogies:
@@ -242,7 +253,8 @@ def pairs(
 def ask_pairs(embedding: Any, questions: Sequence[tuple[str, str]], k: int, spec: PairSpec) -> list[Analogies]:
     """``pairs`` of an open embedding, whose spaces are kept from question to question."""
     plain = not (spec.genes or spec.biotype or spec.unit or spec.sums)
-    key = (spec.genes, spec.biotype, spec.unit, spec.sums)
+    listed = None if spec.genes is None else candidates(embedding, spec).tobytes()  # the file may have changed
+    key = (listed, spec.biotype, spec.unit, spec.sums)
     if key not in embedding.prepared:
         embedding.prepared[key] = space_of(embedding, spec, sums=spec.sums)
     space, notes = embedding.prepared[key]
@@ -269,6 +281,7 @@ def _asked(asked: Vectors, space: Space, rows: list[tuple[int, int]], spec: Pair
     allowed = np.ones((len(rows), 2, len(space)), dtype=bool)
     place = {row: position for position, row in enumerate(space.rows.tolist())}
     for q, pair in enumerate(rows):
+        _finite(asked, list(pair))
         ends = asked.vectors[list(pair)].astype(np.float64)
         if spec.unit:
             ends /= _lengths(asked, list(pair))[:, None]
@@ -325,7 +338,7 @@ def gene(asked: Vectors, name: str, k: int, filters: Filters, *, threads: int | 
     if filters.unit:
         _lengths(asked, [row])
     space, notes = space_of(asked, filters, also=[row], threads=threads)
-    _check(k, space, 4)
+    check(k, space, 4)
     position = int(np.flatnonzero(space.rows == row)[0])
     limits = {"shortest": shortest(space, filters), "ceiling": filters.ceiling}
     found = ranked(
@@ -379,6 +392,7 @@ def near_space(asked: Vectors, filters: Filters, *, threads: int | None = None) 
     """The space of unit vectors in which nearest pairs are looked for; zero vectors have no cosine, and no part."""
     rows = candidates(asked, filters)
     rows = rows[asked.vectors[rows].any(axis=1)]
+    _finite(asked, rows)
     space = make(asked.genes, asked.vectors, rows, unit=True, threads=threads)
     if len(space) < 2:
         msg = f"expected at least two genes to choose from, found {len(space)}; loosen --genes or --biotype"
@@ -415,10 +429,11 @@ def solve(
             msg = f"expected three different genes, got {words[one]} twice"
             raise InputError(msg)
     rows = [asked.names.rows[w] for w in words]
+    _finite(asked, rows)
     ends = asked.vectors[rows] / _lengths(asked, rows)[:, None]
     unit_filters = Filters(**{**_values(filters), "unit": True})
     space, notes = space_of(asked, unit_filters)
-    _check(k, space, 1)
+    check(k, space, 1)
     keep = np.ones(len(space), dtype=bool)
     if not include_inputs:
         keep &= ~np.isin(space.rows, rows)
@@ -437,16 +452,14 @@ def solve(
         msg = f"{words[0]} − {words[1]} + {words[2]} is (nearly) nothing: there is no direction to ask for"
         raise InputError(msg)
     s = space.project(queries)
-    step = np.sqrt(np.maximum(2 - 2 * s[2], 0.0))  # |? - c|, both of length 1
+    step, toward = _steps(space, ends[2], queries[4, : space.components])
     if filters.min_difference is not None:
         keep &= step >= shortest(space, unit_filters)
     shifted = (1 + s[:3]) / 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        toward = (s[4] - ends[2] @ queries[4, : space.components]) / (step * np.linalg.norm(queries[4]))
     scores = {
         "3CosAdd": s[3] / np.linalg.norm(queries[3]),
         "3CosMul": shifted[0] * shifted[2] / (shifted[1] + EPSILON),
-        "PairDirection": np.where(step > 1e-6, toward, -np.inf),
+        "PairDirection": np.where(step > differences.NEAR, toward, -np.inf),
     }
     methods = {method: _solutions(space, values, keep, k) for method, values in scores.items()}
     if any(len(found) < k for found in methods.values()):
@@ -455,6 +468,19 @@ def solve(
     return Solutions(
         asked=(words[0], words[1], words[2]), embedding=asked.name, methods=methods, filters=given, notes=tuple(notes)
     )
+
+
+def _steps(
+    space: Space, start: NDArray[np.float64], direction: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Every gene's distance from a vector, and the cosine of the step to it with a direction; of no step 0."""
+    length, toward = np.empty(len(space)), np.empty(len(space))
+    for first in range(0, len(space), STEPS):
+        some = slice(first, first + STEPS)
+        gaps = space.vectors[some] * space.scale[some, None] - start
+        length[some] = np.sqrt(np.einsum("ij,ij->i", gaps, gaps))
+        toward[some] = gaps @ direction
+    return length, toward / (np.where(length > 0, length, 1.0) * np.linalg.norm(direction))
 
 
 def _values(filters: Filters) -> dict[str, Any]:

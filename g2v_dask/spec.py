@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import glob
 import os
 import re
@@ -70,9 +71,15 @@ def key_of(field: dataclasses.Field[Any]) -> str:
     return str(field.metadata.get("key") or field.name)
 
 
+@functools.cache
+def _hints(owner: type) -> dict[str, Any]:
+    """The types of a spec's fields, evaluated once."""
+    return typing.get_type_hints(owner)
+
+
 def value_type(field: dataclasses.Field[Any], owner: type) -> tuple[Any, bool]:
     """The plain type of a field (tuple for lists of text) and whether it may be None."""
-    hint = typing.get_type_hints(owner)[field.name]
+    hint = _hints(owner)[field.name]
     optional = False
     if typing.get_origin(hint) in (Union, types.UnionType):
         rest = [a for a in typing.get_args(hint) if a is not type(None)]

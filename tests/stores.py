@@ -33,7 +33,7 @@ def embedding(
 ) -> Artifact:
     """Commits ``embeddings/<name>``."""
     rows = np.asarray(vectors, dtype=np.float32)
-    digest = digest_of([name, genes, rows.tolist()])
+    digest = digest_of([name, genes, repr(rows.tolist())])
     folder = store.folder("embeddings", name, digest)
     facts = {"genes": len(genes), "components": rows.shape[1], **(card or {})}
     arrays.write(

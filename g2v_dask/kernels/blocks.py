@@ -31,20 +31,25 @@ def bounds(
     row: NDArray[np.int64],
     col: NDArray[np.int64],
     bar: float,
+    shortest: float,
     slack: float,
     scratch: NDArray[np.float32],
     least: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """The squares of the gaps that a tile's pairs need, in `scratch`; `least` [I, J]: the smallest gap of blocks."""
+    """The squares of the gaps that a tile's pairs need, in `scratch`; `least` [I, J]: the smallest gap of blocks.
+
+    A gap is at least the bar times the pair's distance, and times the shortest length that counts.
+    """
     tile = multiply(left, row, col, scratch)
     lows = low[col[0] : col[1]]
     t, off, two, zero = np.float32(bar * (1 - 1e-6)), np.float32(slack), np.float32(2), np.float32(0)
+    square = np.float32(shortest * shortest * (1 - 1e-6))
     least[:] = np.inf
     for i in range(tile.shape[0]):
         line = tile[i]
         mine = low[row[0] + i]
         for j in range(line.size):
-            line[j] = max(t * np.sqrt(max(mine + lows[j] - two * line[j], zero)) - off, zero)
+            line[j] = max(t * np.sqrt(max(mine + lows[j] - two * line[j], square)) - off, zero)
         if row[0] == col[0]:
             line[: i + 1] = np.inf
         for block in range(line.size // BLOCK):
@@ -96,6 +101,8 @@ def search(
     row: int,
     col: int,
     order: NDArray[np.int64],
+    slack: float,
+    allowed: NDArray[np.bool_],
     space: Any,
     rules: Any,
     work: NDArray[np.float64],
@@ -107,6 +114,8 @@ def search(
     s, low, high   of the lanes: (lanes, genes in blocks), (lanes, blocks).
     tile, least    what `bounds` made of rows from `row` and columns from `col` on.
     order          the gene of each place; -1 for one that only fills its block.
+    allowed        (genes,) which may be c.
+    slack          what a gap may be off by: a smaller one may have the wrong sign.
     counts         lanes; block pairs looked into; those there were; pairs tested; scored.
     """
     for one in range(least.shape[0]):
@@ -135,7 +144,10 @@ def search(
                             continue
                         if gap < 0:
                             c, d = d, c
-                        settle_lane(a, b, c, d, space, rules, work, lists, counts)
+                        if allowed[c]:
+                            settle_lane(a, b, c, d, space, rules, work, lists, counts)
+                        if abs(gap) <= slack:
+                            settle_lane(a, b, d, c, space, rules, work, lists, counts)
 
 
 @njit(nogil=True, cache=True)

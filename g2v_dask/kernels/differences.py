@@ -25,6 +25,7 @@ from g2v_dask.kernels.pick import LANES, STRETCH, dot, multiply
 COSINE, INNER, EUCLIDEAN = 0, 1, 2  # metrics; with the last, scores are negative distances: larger is better
 SQUARES, INVERSES, NEARNESS = 0, 1, 2  # a tile holds squared lengths, or 1 / length; the third: `any_hit`
 QUANTUM_BITS = 40  # scores are multiples of 2^-40 of their scale: equal ones are equal, whatever rounded them
+TINY = 2.0**-16  # bars up to this leave nothing out: above it, tests in float32 have room for the rounding to a quantum
 NEAR = 2.0**-20  # a difference shorter than this share of the longer of its vectors is one of duplicates
 
 
@@ -341,7 +342,7 @@ def scan(
 def floor_of(state: Any, q: int, holds: int) -> np.float32:
     """What a tile's entry is compared with, for the bar of a query; on the safe side in float32.
 
-    Cosine: T^2 of squares, T of inverses (which are never too small), everything if T <= 0. Distance: its square
+    Cosine: T^2 of squares, T of inverses (which are never too small), everything if T <= TINY. Distance: its square
     less |q|^2.
     """
     metric, asked, bars = state[3], state[6], state[10]
@@ -351,7 +352,7 @@ def floor_of(state: Any, q: int, holds: int) -> np.float32:
             return np.float32(np.inf)
         most = bar * bar - asked[q]
         return np.float32(most + 2e-6 * (bar * bar + asked[q]))
-    if bar <= 0:
+    if bar <= TINY:
         return np.float32(0) if holds == SQUARES else np.float32(-1)
     if holds == SQUARES:
         return np.float32(bar * bar * (1 - 1e-6))

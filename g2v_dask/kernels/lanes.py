@@ -30,7 +30,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from g2v_dask.kernels.differences import COSINE, NEAR, difference, padded, push, score
+from g2v_dask.kernels.differences import COSINE, NEAR, TINY, difference, padded, push, score
 from g2v_dask.kernels.pick import STRETCH, dot
 
 U = 2.0**-24
@@ -296,7 +296,7 @@ def lane(
     square = dot(work, 0, 0)
     if square < shortest or square <= NEAR * NEAR * max(sizes[a], sizes[b]):
         return
-    if bars[0] <= 0:  # everything counts
+    if bars[0] <= TINY:  # everything counts
         for c in range(s.size):
             for d in range(s.size):
                 if c != a and c != b and d != a and d != b:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g2v_dask.kernels import blocks, lanes
-from g2v_dask.kernels.differences import NEAR
+from g2v_dask.kernels.differences import NEAR, TINY, padded
 from g2v_dask.search.ranking import Found, merged
 from g2v_dask.search.space import Space, spread, tile_spans
 
@@ -106,6 +106,7 @@ class Lanes:
     def search_blocks(self, a: int) -> None:
         """Searches all lanes of one gene, block by block, for many lanes at once."""
         space = self.space
+        allowed = self._under_ceiling(a)
         order, left, low = space.blocks
         prepared, longest = space.for_lanes, float(np.sqrt(space.h.max()))
         slack = 2 * space.error * longest
@@ -123,15 +124,25 @@ class Lanes:
                 row, col = spans[number]
                 scratch = np.empty(BLOCK_TILE * BLOCK_TILE, dtype=np.float32)
                 least = np.empty([(end - begin) // blocks.BLOCK for begin, end in (row, col)], dtype=np.float32)
-                tile = blocks.bounds(left, low, row, col, self.bars[0], slack, scratch, least)
+                tile = blocks.bounds(left, low, row, col, self.bars[0], self.rules[3] ** 0.5, slack, scratch, least)
                 buffers, lists, counts = held
                 blocks.search(
-                    a, b, s, lows, highs, tile, least, row[0], col[0], order, prepared, self.rules, buffers[0],
-                    lists, counts,
+                    a, b, s, lows, highs, tile, least, row[0], col[0], order, slack, allowed, prepared, self.rules,
+                    buffers[0], lists, counts,
                 )  # fmt: skip
                 self._free.append(held)
 
             spread(run, range(len(spans)), space.threads)
+
+    def _under_ceiling(self, a: int) -> NDArray[np.bool_]:
+        """(genes,) which genes may be c: those whose cosine with a is not over the ceiling."""
+        space = self.space
+        query = np.zeros((1, padded(space.components)))
+        query[0, : space.components] = space.vectors[a] * space.scale[a]
+        lengths = np.sqrt(space.sizes * space.sizes[a])
+        # what is near the ceiling is settled with the rest of an answer
+        under: NDArray[np.bool_] = space.project(query)[0] <= (self.rules[4] + 1e-9) * lengths + 1e-300
+        return under
 
     def _least(self, a: int, b: NDArray[np.int64]) -> NDArray[np.float64]:
         """The squared length that the differences of a lane must be over."""
@@ -172,7 +183,7 @@ def of_gene(space: Space, a: int, want: int, *, shortest: float, ceiling: float 
     search = Lanes(space, want, shorter=False, shortest=shortest, ceiling=ceiling)
     mine = np.array([a])
     enough = search.sample(mine, np.arange(len(space)))
-    if enough and search.bars[0] > 0 and search.slow(a):
+    if enough and search.bars[0] > TINY and search.slow(a):
         search.search_blocks(a)
     else:
         search.search(mine)

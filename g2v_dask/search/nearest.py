@@ -11,7 +11,7 @@ from g2v_dask.kernels import nearness
 from g2v_dask.search.ranking import Found, merged
 from g2v_dask.search.space import BATCH, TILE, Space, spread
 
-SAMPLE = 1024  # genes whose pairs set the first bar
+SAMPLE = 512  # genes whose pairs set the first bar
 BINS = 200
 SEED = 7
 

@@ -19,7 +19,7 @@ from g2v_dask.search.ranking import Found, merged
 from g2v_dask.search.space import BATCH, TILE, Space, spread
 
 METRICS = {"cosine": differences.COSINE, "inner": differences.INNER, "l2": differences.EUCLIDEAN}
-FIRST_ENDS = 128  # genes of largest and of smallest s whose pairs set the first bars
+FIRST_ENDS = 32  # genes of largest and of smallest s whose pairs set the first bars
 BAND_ROWS = 64  # of stored inverses scanned by every query before the next: 64 x 1,024 floats stay in L2
 BAND_COLUMNS = 1024
 U = 2.0**-24

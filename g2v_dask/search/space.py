@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,9 +26,15 @@ CLOSE = 2.0**-4  # of two vectors' squared lengths: under it, an inverse length 
 T = TypeVar("T")
 
 
+@cache
+def _libraries() -> threadpoolctl.ThreadpoolController:
+    """The libraries that are loaded: looking for them takes longer than some questions."""
+    return threadpoolctl.ThreadpoolController()
+
+
 def spread(function: Callable[[int], T], numbers: Sequence[int], threads: int) -> list[T]:
     """Calls of a function that lets the GIL go, in order of the numbers; BLAS has one thread in each."""
-    with threadpoolctl.threadpool_limits(1, "blas"):
+    with _libraries().limit(limits=1, user_api="blas"):
         if threads == 1 or len(numbers) < 2:
             return [function(n) for n in numbers]
         with ThreadPoolExecutor(min(threads, len(numbers))) as pool:
@@ -167,7 +173,12 @@ class Space:
 
     @cached_property
     def duplicates(self) -> int:
-        """How many pairs of genes are duplicates, or nearly: `differences.NEAR`. From the vectors, directly."""
+        """How many pairs of genes are duplicates, or nearly: `differences.NEAR`. From the vectors, directly.
+
+        Of sums: how many pairs add up to nothing, or nearly.
+        """
+        if self.sign < 0:
+            return self._opposites()
         weights = np.ones(len(self), dtype=np.int64)
         first, second = self._candidates(np.arange(len(self)))
         some = np.arange(len(self))
@@ -184,18 +195,42 @@ class Space:
         close = squares <= differences.NEAR**2 * longest
         return same + int((weights[first] * weights[second])[close].sum())
 
+    def _opposites(self) -> int:
+        """How many pairs add up to nothing, or nearly: their shadows on one direction do."""
+        shadow = self._shadow()
+        order = np.argsort(shadow, kind="stable")
+        ordered, width = shadow[order], self._width()
+        found = 0
+        for rows in self._row_blocks():
+            starts = np.searchsorted(ordered, -shadow[rows] - width, side="left")
+            counts = np.searchsorted(ordered, -shadow[rows] + width, side="right") - starts
+            first = np.repeat(np.arange(rows.start, rows.stop), counts)
+            at = np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
+            second = order[np.repeat(starts, counts) + at]
+            first, second = first[first < second], second[first < second]
+            longest = np.maximum(self.sizes[first], self.sizes[second])
+            found += int((self.squares(first, second) <= differences.NEAR**2 * longest).sum())
+        return found
+
+    def _shadow(self) -> NDArray[np.float64]:
+        """(genes,) products with one random unit vector."""
+        direction = np.random.default_rng(SEED).normal(size=(1, differences.padded(self.components)))
+        direction[0, self.components :] = 0
+        shadow: NDArray[np.float64] = self.project(direction / np.linalg.norm(direction))[0]
+        return shadow
+
+    def _width(self) -> float:
+        """How far the shadows of duplicates may be apart."""
+        return differences.NEAR * float(np.sqrt(self.sizes.max(initial=0.0))) * (1 + 1e-9)
+
     def _candidates(
         self, some: NDArray[np.int64], limit: int | None = MOST_CANDIDATES
     ) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
         """Pairs whose shadows on one direction are as close as duplicates' must be; None if they are too many."""
-        direction = np.random.default_rng(SEED).normal(size=(1, differences.padded(self.components)))
-        direction[0, self.components :] = 0
-        direction /= np.linalg.norm(direction)
-        shadow = self.project(direction)[0][some]
+        shadow = self._shadow()[some]
         order = np.argsort(shadow, kind="stable")
         ordered = shadow[order]
-        width = differences.NEAR * float(np.sqrt(self.sizes.max(initial=0.0))) * (1 + 1e-9)
-        ends = np.searchsorted(ordered, ordered + width, side="right")
+        ends = np.searchsorted(ordered, ordered + self._width(), side="right")
         counts = ends - np.arange(len(some)) - 1
         if limit is not None and counts.sum() > limit:
             return None, None
@@ -217,7 +252,20 @@ class Space:
         return out
 
     def quantile(self, share: float) -> float:
-        """The length under which this share of all differences lies: of all pairs, or of a million drawn by seed."""
+        """The length under which this share of all differences lies: of all pairs, or of a million drawn by seed.
+
+        Less what rounding may take off: lengths that are equal to it are not under it.
+        """
+        if share not in self._quantiles:
+            self._quantiles[share] = self._quantile(share)
+        return self._quantiles[share]
+
+    @cached_property
+    def _quantiles(self) -> dict[float, float]:
+        """Those asked for before."""
+        return {}
+
+    def _quantile(self, share: float) -> float:
         n = len(self)
         if n * (n - 1) // 2 <= SAMPLED_PAIRS:
             first, second = np.triu_indices(n, 1)
@@ -225,7 +273,7 @@ class Space:
             random = np.random.default_rng(SEED)
             first = random.integers(0, n, SAMPLED_PAIRS)
             second = (first + random.integers(1, n, SAMPLED_PAIRS)) % n
-        return float(np.sqrt(np.quantile(self.squares(first, second), share, method="lower")))
+        return float(np.sqrt(np.quantile(self.squares(first, second), share, method="lower"))) * (1 - 1e-12)
 
     def project(self, queries: NDArray[np.float64]) -> NDArray[np.float64]:
         """(queries, genes) dot products of padded float64 queries with all scaled vectors."""

@@ -9,7 +9,7 @@ eight times as many. A block's genes lie a stride apart, so that blocks are alik
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
@@ -56,11 +56,16 @@ class Detail:
 def plan(store: Store, spec: Spec) -> Plan:
     """One target. The embedding is read, for the number of genes that take part.
 
-    Raises: InputError if a file of genes or of pairs cannot be read, or too few genes are left.
+    Raises: InputError if a file of genes or of pairs cannot be read or names a gene that is not here, if vectors
+            hold NaN, or too few genes are left.
     """
     source = store.only("embeddings", spec.name)
     field = analogy.read(source)
-    genes = len(analogy.candidates(field, spec))
+    near = isinstance(spec, NearSpec)
+    space = analogy.near_space(field, spec) if near else analogy.space_of(field, spec)[0]
+    if isinstance(spec, BestSpec):
+        analogy.check(spec.k, space, 4)
+    genes = len(space)
     components = field.vectors.shape[1]
     inputs = {source.key: source.digest}
     if spec.genes is not None:
@@ -68,7 +73,7 @@ def plan(store: Store, spec: Spec) -> Plan:
     questions: tuple[tuple[str, str], ...] = ()
     if isinstance(spec, BatchSpec):
         file = Path(spec.file).expanduser()
-        questions = read_questions(file)
+        questions = read_questions(file, field.names.resolve)
         inputs[f"file:{file.name}"] = file_sha256(file)
     need = genes * (16 * components + 200) + (256 << 20)
     rounds = _rounds(spec, genes, len(questions), need)
@@ -106,10 +111,11 @@ def _parts(start: int, end: int, need: int, label: str) -> tuple[Part, ...]:
     return tuple(Part(number=n, bytes=need, label=f"{label} {n}") for n in range(start, end))
 
 
-def read_questions(file: Path) -> tuple[tuple[str, str], ...]:
+def read_questions(file: Path, resolve: Callable[[str], str]) -> tuple[tuple[str, str], ...]:
     """Pairs of genes, one a line, apart by a tab, a comma or white space; ``#`` starts a comment.
 
-    Raises: InputError for a file that cannot be read or holds no pair, and for a line without two genes (numbered).
+    Raises: InputError for a file that cannot be read or holds no pair, and for a line without two genes that are
+            known and differ (numbered).
     """
     try:
         lines = file.read_text("utf-8").splitlines()
@@ -126,7 +132,15 @@ def read_questions(file: Path) -> tuple[tuple[str, str], ...]:
             msg = f"{file}, line {number}: expected two genes, apart by a tab, a comma or a space, got {line.strip()!r}"
             raise InputError(msg)
         if text:
-            found.append((words[0], words[1]))
+            try:
+                one, two = (resolve(word) for word in words)
+            except InputError as error:
+                msg = f"{file}, line {number}: {error}"
+                raise InputError(msg) from error
+            if one == two:
+                msg = f"{file}, line {number}: expected two different genes, got {line.strip()!r}"
+                raise InputError(msg)
+            found.append((one, two))
     if not found:
         msg = f"{file} holds no pair; expected two genes a line"
         raise InputError(msg)
@@ -168,7 +182,7 @@ def run_part(work: Work) -> Output:
         some = np.random.default_rng(spec.seed).permutation(len(space))[:SAMPLED_GENES]
         search.sample(np.sort(some), np.arange(len(space)))
         return _keep(work, Found(scores=search.bars[:1], genes=np.empty((1, 0), dtype=np.int64)))
-    stride = tiles.count(len(space), BLOCK)
+    stride = sum(len(parts) for parts in detail.rounds[1:-1])
     search.search(np.arange(work.part.number, len(space), stride), first=min(work.part.number, len(space) - 1))
     return _keep(work, search.found(), counts=search.work().tolist())
 
@@ -193,13 +207,14 @@ def estimate(detail: Detail, *, seconds: float = FORECAST_SECONDS) -> Forecast:
     search = Lanes(space, want, shorter=True, **limits)
     some = np.random.default_rng(spec.seed).permutation(len(space))
     search.sample(np.sort(some[: SAMPLED_GENES // 4]), np.arange(len(space)))
-    started = time.monotonic()
-    for a in some:
-        search.search(some[some == a], first=min(int(a), len(space) - 1))
+    search.search(some[:1])  # what the first call loads and compiles is no part of the work
+    before, started = int(search.work()[0]), time.monotonic()
+    for a in some[1:]:
+        search.search(np.array([a]), first=int(a))
         if time.monotonic() - started > seconds:
             break
     lanes = len(space) * (len(space) - 1) // 2
-    each = (time.monotonic() - started) / max(1, int(search.work()[0]))
+    each = (time.monotonic() - started) / max(1, int(search.work()[0]) - before)
     return Forecast(genes=len(space), differences=lanes, seconds=lanes * each)
 
 
@@ -294,8 +309,10 @@ def _filters(spec: Filters) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def _spaces(path: Path, digest: str, kind: str, spec: PairSpec, threads: int) -> tuple[Space, tuple[str, ...]]:
-    """Made once a process: all its parts ask the same embedding."""
+def _spaces(
+    path: Path, digest: str, kind: str, spec: PairSpec, listed: str, threads: int
+) -> tuple[Space, tuple[str, ...]]:
+    """Made once a process: all its parts ask the same embedding. The digests say what the paths mean."""
     field = analogy.read(Artifact(kind="embeddings", name=path.parent.name, digest=digest, path=path, manifest={}))
     if kind == "near":
         return analogy.near_space(field, spec, threads=threads), ()
@@ -303,20 +320,25 @@ def _spaces(path: Path, digest: str, kind: str, spec: PairSpec, threads: int) ->
     return space, tuple(notes)
 
 
+def _made(embedding: Artifact, kind: str, spec: PairSpec, threads: int) -> tuple[Space, tuple[str, ...]]:
+    listed = "" if spec.genes is None else file_sha256(Path(spec.genes).expanduser())
+    return _spaces(embedding.path, embedding.digest, kind, spec, listed, threads)
+
+
 def _space(embedding: Artifact, spec: Filters, threads: int) -> Space:
-    return _spaces(embedding.path, embedding.digest, "best", PairSpec(**_filters(spec)), threads)[0]
+    return _made(embedding, "best", PairSpec(**_filters(spec)), threads)[0]
 
 
 def _notes(embedding: Artifact, spec: Filters, threads: int) -> tuple[str, ...]:
-    return _spaces(embedding.path, embedding.digest, "best", PairSpec(**_filters(spec)), threads)[1]
+    return _made(embedding, "best", PairSpec(**_filters(spec)), threads)[1]
 
 
 def _pair_space(embedding: Artifact, spec: PairSpec, threads: int) -> Space:
-    return _spaces(embedding.path, embedding.digest, "best", spec, threads)[0]
+    return _made(embedding, "best", spec, threads)[0]
 
 
 def _near_space(embedding: Artifact, spec: Filters, threads: int) -> Space:
-    return _spaces(embedding.path, embedding.digest, "near", PairSpec(**_filters(spec)), threads)[0]
+    return _made(embedding, "near", PairSpec(**_filters(spec)), threads)[0]
 
 
 def facts(store: Store, target: Target, receipts: Mapping[int, Receipt]) -> dict[str, Any]:
