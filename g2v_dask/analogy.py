@@ -279,7 +279,6 @@ def _asked(asked: Vectors, space: Space, rows: list[tuple[int, int]], spec: Pair
     vectors = np.zeros((len(rows), width))
     taken = np.full((len(rows), 2), -1, dtype=np.int64)
     allowed = np.ones((len(rows), 2, len(space)), dtype=bool)
-    place = {row: position for position, row in enumerate(space.rows.tolist())}
     for q, pair in enumerate(rows):
         _finite(asked, list(pair))
         ends = asked.vectors[list(pair)].astype(np.float64)
@@ -292,7 +291,7 @@ def _asked(asked: Vectors, space: Space, rows: list[tuple[int, int]], spec: Pair
             what = "have (nearly) the same vector" if space.sign > 0 else "add up to (nearly) nothing"
             msg = f"{a} and {b} {what} in {asked.name}: there is no direction to ask for"
             raise InputError(msg)
-        taken[q] = [place.get(row, -1) for row in pair]
+        taken[q] = [space.places.get(row, -1) for row in pair]
         if spec.ceiling is not None:
             under = _cosines(asked, space, list(pair)) <= spec.ceiling
             allowed[q] = under if space.sign > 0 else under.all(axis=0)

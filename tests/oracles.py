@@ -179,9 +179,7 @@ def near_pairs(x: NDArray[np.float64], *, ceiling: float | None = None, shortest
     """Every pair of unit vectors by its cosine."""
     first, second = np.triu_indices(len(x), 1)
     values = cosines(x, x)[first, second]
-    keep = (values <= (2 if ceiling is None else ceiling)) & (
-        np.linalg.norm(x[first] - x[second], axis=1) >= shortest
-    )
+    keep = (values <= (2 if ceiling is None else ceiling)) & (np.linalg.norm(x[first] - x[second], axis=1) >= shortest)
     return Every.of(values[keep], np.stack([first, second], axis=1)[keep])
 
 
@@ -198,7 +196,9 @@ def solutions(x: NDArray[np.float64], asked: tuple[int, int, int]) -> dict[str, 
     return {method: np.array(values) for method, values in out.items()}
 
 
-def check(scores: NDArray[np.float64], genes: NDArray[np.int64], every: Every, k: int, step: float = 1 / QUANTA) -> None:
+def check(
+    scores: NDArray[np.float64], genes: NDArray[np.int64], every: Every, k: int, step: float = 1 / QUANTA
+) -> None:
     """That answers are the best k of every one, in order; equal scores by genes, also where the list ends."""
     ours = list(map(tuple, np.asarray(genes).tolist()))
     scale = step * QUANTA

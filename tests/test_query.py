@@ -17,7 +17,7 @@ from g2v_dask.errors import InputError, SpecError, StoreError
 from g2v_dask.query import Embedding
 from g2v_dask.stages.index import unit_rows
 from g2v_dask.store import Store
-from tests import stores
+from tests import oracles, stores
 
 GENES = ["CD3E", "CD3D", "TP53", "RPL3", "RPS6", "HLA-A"]
 
@@ -38,14 +38,16 @@ def shards(rows: NDArray[np.float32], size: int) -> tuple[object, ...]:
     return tuple(made)
 
 
-def naive(made: Embedding, gene: str, k: int, digits: int = 12) -> list[tuple[str, float]]:
-    """Every cosine, the longest float NumPy has, sorted."""
+def naive(made: Embedding, gene: str, k: int) -> list[tuple[str, float]]:
+    """Every cosine, by the longest float NumPy has; rounded to multiples of 2^-40, sorted, ties by id."""
     rows = made.vectors.astype(np.longdouble)
     row = made.genes.tolist().index(gene)
     norms = np.sqrt((rows * rows).sum(axis=1))
     values = (rows * rows[row]).sum(axis=1) / (np.where(norms > 0, norms, 1) * norms[row])
     found = [
-        (-round(float(v), digits), str(g)) for i, (g, v) in enumerate(zip(made.genes, values, strict=True)) if i != row
+        (-float(np.rint(v * query.QUANTA)) / query.QUANTA, str(g))
+        for i, (g, v) in enumerate(zip(made.genes, values, strict=True))
+        if i != row
     ]
     return [(g, -v) for v, g in sorted(found)[:k]]
 
@@ -76,9 +78,11 @@ def test_similar__shards_equal_brute_force_equal_naive(
     plain, sharded = embedding(vectors, names), embedding(vectors, names, shard_rows)
     found = answers(plain, names[0], k)
     assert found == answers(sharded, names[0], k)
-    expected = naive(plain, names[0], k)
-    assert [g for g, _ in found] == [g for g, _ in expected]
-    np.testing.assert_allclose([c for _, c in found], [c for _, c in expected], atol=1e-12)
+    expected = naive(plain, names[0], rows)
+    every = oracles.Every(
+        scores=np.array([c for _, c in expected]), genes=np.array([[int(g[1:])] for g, _ in expected]).reshape(-1, 1)
+    )
+    oracles.check(np.array([c for _, c in found]), np.array([[int(g[1:])] for g, _ in found]), every, k)
 
 
 @pytest.mark.parametrize("shard_rows", [0, 100, 700, 5000])
@@ -98,7 +102,7 @@ def test_similar__near_ties_below_float32(shard_rows: int) -> None:
     base = random.normal(size=200)
     vectors = base + random.normal(size=(300, 200)) * 1e-4
     made = embedding(vectors, shard_rows=shard_rows and 70)
-    assert [g for g, _ in answers(made, "word0007", 20)] == [g for g, _ in naive(made, "word0007", 20, 15)]
+    assert [g for g, _ in answers(made, "word0007", 20)] == [g for g, _ in naive(made, "word0007", 20)]
 
 
 def test_similar__extreme_lengths_do_not_matter() -> None:

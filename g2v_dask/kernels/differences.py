@@ -114,12 +114,12 @@ def project(
 ) -> None:
     """Dot products of the queries (queries, padded) with scaled rows [first, last), in float64."""
     work = np.zeros((2, queries.shape[1]))
-    for i in range(first, last):
-        row = vectors[i]
-        for t in range(row.size):
-            work[0, t] = np.float64(row[t])
-        for q in range(queries.shape[0]):
-            work[1] = queries[q]
+    for q in range(queries.shape[0]):
+        work[1] = queries[q]
+        for i in range(first, last):
+            row = vectors[i]
+            for t in range(row.size):
+                work[0, t] = np.float64(row[t])
             out[q, i] = scale[i] * dot(work, 0, 1)
 
 

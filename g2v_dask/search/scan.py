@@ -190,19 +190,27 @@ def _inner(space: Space, asked: Asked, q: int, s: NDArray[np.float64], want: int
     free[[t for t in asked.taken[q] if t >= 0]] = False
     for_c = np.flatnonzero(asked.allowed[q, 0] & free)
     for_d = np.flatnonzero(asked.allowed[q, 1 if space.sign > 0 else 0] & free)
-    by_c, by_d = for_c[np.argsort(-s[for_c], kind="stable")], for_d[np.argsort(space.sign * s[for_d], kind="stable")]
-    gain_c, gain_d = s[by_c], -space.sign * s[by_d]
+    gain = -space.sign * s
     area = 4 * want + 16
     while True:
+        # what lies beyond the largest `area` is not under the hyperbola
+        by_c, by_d = _largest(s, for_c, area + 1), _largest(gain, for_d, area + 1)
         widths = np.minimum(area // (1 + np.arange(len(by_c))), len(by_d))
         first = np.repeat(by_c, widths)
         second = by_d[np.arange(len(first)) - np.repeat(np.cumsum(widths) - widths, widths)]
         found = _best_products(space, asked.shortest, s, first, second, quantum, want)
         cut = widths < len(by_d)
-        outside = (gain_c[cut] + gain_d[widths[cut]]).max(initial=-np.inf)
+        outside = (s[by_c[cut]] + gain[by_d[widths[cut]]]).max(initial=-np.inf)
         if len(found) == want and outside + 2 * quantum < found.scores[-1] or not cut.any():
             return found
         area *= 8
+
+
+def _largest(values: NDArray[np.float64], some: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """The positions among some with the largest values, in descending order."""
+    if count < len(some):
+        some = some[np.argpartition(-values[some], count - 1)[:count]]
+    return some[np.argsort(-values[some], kind="stable")]
 
 
 def _best_products(

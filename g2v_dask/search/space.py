@@ -74,6 +74,11 @@ class Space:
         return differences.relative_error(self.components)
 
     @cached_property
+    def places(self) -> dict[int, int]:
+        """The position of each row."""
+        return {row: position for position, row in enumerate(self.rows.tolist())}
+
+    @cached_property
     def sizes(self) -> NDArray[np.float64]:
         """(genes,) squared lengths of the scaled vectors."""
         out = np.empty(len(self))

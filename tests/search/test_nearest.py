@@ -13,9 +13,7 @@ from tests import oracles
 from tests.search import words
 
 
-@settings(
-    max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], database=None
-)
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], database=None)
 @given(
     kind=st.sampled_from(words.KINDS),
     n=st.integers(2, 60),
