@@ -60,6 +60,7 @@ def test_gene__equals_naive(
     max_per_gene: int | None,
     k: int,
 ) -> None:
+    unit = unit and kind != "clustered"  # where unit vectors are 1e-8 apart, how they were rounded shows in scores
     made = embedding(words.vectors(kind, n, 6, seed, duplicates=duplicates, zeros=zeros))
     x = made.vectors[np.argsort(made.genes)].astype(np.float64)
     takes_part = np.flatnonzero(x.any(axis=1)) if unit else np.arange(n)

@@ -77,6 +77,7 @@ def test_pairs__equal_naive(
     threads: int,
     norms: bool,
 ) -> None:
+    unit = unit and kind != "clustered"  # where unit vectors are 1e-8 apart, how they were rounded shows in scores
     asked = words.stored(words.vectors(kind, n, components, seed, duplicates=duplicates, zeros=zeros), seed)
     x = words.in_order(asked)
     takes_part = np.flatnonzero(x.any(axis=1)) if unit else np.arange(n)
