@@ -15,6 +15,7 @@ from g2v_dask.search.space import Space, spread, tile_spans
 CHUNK = 256  # genes b whose rows of the Gram matrix are made at once
 FIRST_ENDS = 8  # genes of largest and smallest s scored in each lane of a sample
 NO_CEILING = 2.0
+MOST_SAMPLED = 20_000_000  # pairs of extreme genes that a sample scores
 TRIED = 16  # lanes that tell which way is shorter
 BLOCK_TILE = 512
 LANES_AT_ONCE = 2048  # of one gene, in `search_blocks`: 4 x genes x 2,048 bytes
@@ -66,28 +67,33 @@ class Lanes:
         spread(run, range(first, len(self.space), CHUNK), self.space.threads)
 
     def sample(self, genes_a: NDArray[np.int64], genes_b: NDArray[np.int64]) -> bool:
-        """Raises the bar to what the extreme genes of these lanes reach, at the least; False if they are too few."""
+        """Raises the bar to what the extreme genes of these lanes reach, at the least; False if they are too few.
+
+        Where filters drop the extreme genes, more are taken, of fewer lanes.
+        """
         left, prepared = self.space.left, self.space.for_lanes
         rows_a = left[genes_a] @ left.T
-        n = len(self.space)
         ends = FIRST_ENDS
-        while ends < n and len(genes_a) * len(genes_b) * ends * ends < 4 * self.want:
-            ends *= 2
+        while True:
+            scored = len(genes_a) * len(genes_b) * ends * ends
+            lane_genes = genes_b[:: max(1, scored // max(MOST_SAMPLED, 4 * self.want))]
 
-        def run(start: int) -> None:
-            held = self._take()
-            some = genes_b[start : start + CHUNK]
-            lanes.sample(genes_a, rows_a, some, left[some] @ left.T, ends, prepared, self.rules, *held)
-            self._free.append(held)
+            def run(start: int, lane_genes: NDArray[np.int64] = lane_genes, ends: int = ends) -> None:
+                held = self._take()
+                some = lane_genes[start : start + CHUNK]
+                lanes.sample(genes_a, rows_a, some, left[some] @ left.T, ends, prepared, self.rules, *held)
+                self._free.append(held)
 
-        spread(run, range(0, len(genes_b), CHUNK), self.space.threads)
-        found = self.found()
-        self._threads.clear()  # what the sample found will be found again
-        self._free.clear()
-        if len(found) < self.want:
-            return False
-        self.bars[0] = max(self.bars[0], found.scores[-1])
-        return True
+            spread(run, range(0, len(lane_genes), CHUNK), self.space.threads)
+            found = self.found()
+            self._threads.clear()  # what the sample found will be found again
+            self._free.clear()
+            if len(found) >= self.want:
+                self.bars[0] = max(self.bars[0], found.scores[-1])
+                return True
+            if ends >= len(self.space):
+                return False
+            ends *= 4
 
     def slow(self, a: int) -> bool:
         """Whether lanes would take longer than blocks, judged by what a few of them do."""
