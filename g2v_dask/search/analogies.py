@@ -16,7 +16,7 @@ CHUNK = 256  # genes b whose rows of the Gram matrix are made at once
 FIRST_ENDS = 8  # genes of largest and smallest s scored in each lane of a sample
 NO_CEILING = 2.0
 MOST_SAMPLED = 20_000_000  # pairs of extreme genes that a sample scores
-TRIED = 16  # lanes that tell which way is shorter
+TRIED = 16  # lanes that are searched first: they raise the bar, and tell which way is shorter
 BLOCK_TILE = 512
 LANES_AT_ONCE = 2048  # of one gene, in `search_blocks`: 4 x genes x 2,048 bytes
 
@@ -37,6 +37,8 @@ class Lanes:
         self.rules = (self.bars, want, shorter, shortest**2, NO_CEILING if ceiling is None else ceiling)
         self.counts = np.zeros(5, dtype=np.int64)
         """Lanes; those within reach; pairs tested for their distance from the axis; for their length; scored."""
+        self.promising = np.empty(0, dtype=np.int64)
+        """Genes b of the best that a sample has found."""
         self._threads: list[tuple[Any, Any, NDArray[np.int64]]] = []
         self._free: list[tuple[Any, Any, NDArray[np.int64]]] = []
 
@@ -86,6 +88,7 @@ class Lanes:
 
             spread(run, range(0, len(lane_genes), CHUNK), self.space.threads)
             found = self.found()
+            self.promising = np.unique(found.genes[:, 1])[:TRIED]
             self._threads.clear()  # what the sample found will be found again
             self._free.clear()
             if len(found) >= self.want:
@@ -94,6 +97,19 @@ class Lanes:
             if ends >= len(self.space):
                 return False
             ends *= 4
+
+    def try_lanes(self, a: int, genes_b: NDArray[np.int64]) -> None:
+        """Raises the bar to what some lanes reach, searched whole."""
+        left, held = self.space.left, self._take()
+        mine = np.array([a])
+        rows_a = left[mine] @ left.T
+        for b in genes_b:
+            lanes.search(mine, rows_a, b, left[b : b + 1] @ left.T, self.space.for_lanes, self.rules, *held)
+        found = self.found()
+        self._threads.clear()  # they will be searched again
+        self._free.clear()
+        if len(found) >= self.want:
+            self.bars[0] = max(self.bars[0], found.scores[-1])
 
     def slow(self, a: int) -> bool:
         """Whether lanes would take longer than blocks, judged by what a few of them do."""
@@ -189,6 +205,8 @@ def of_gene(space: Space, a: int, want: int, *, shortest: float, ceiling: float 
     search = Lanes(space, want, shorter=False, shortest=shortest, ceiling=ceiling)
     mine = np.array([a])
     enough = search.sample(mine, np.arange(len(space)))
+    if enough and search.bars[0] > TINY:
+        search.try_lanes(a, search.promising)  # a few lanes whole: the bar is then near where it ends
     if enough and search.bars[0] > TINY and search.slow(a):
         search.search_blocks(a)
     else:
