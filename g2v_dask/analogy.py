@@ -6,6 +6,7 @@ half a second, which ``g2v similar`` does not have.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -347,11 +348,11 @@ def gene(asked: Vectors, name: str, k: int, filters: Filters, *, threads: int | 
         genes=len(space),
         free=1,
     )
-    return named(asked, space, found, filters, k, notes, asked_for=(a,))
+    return named(asked.name, space, found, filters, k, notes, asked_for=(a,))
 
 
 def named(
-    asked: Vectors,
+    embedding: str,
     space: Space,
     found: Found,
     filters: Filters,
@@ -366,14 +367,14 @@ def named(
             Analogy(**dict(zip("abcd", space.genes[positions].tolist(), strict=True)), score=score)
             for score, positions in zip(found.scores.tolist(), found.genes, strict=True)
         ),
-        embedding=asked.name,
+        embedding=embedding,
         unit=filters.unit,
         filters=filters.given(),
         notes=_notes(space, filters, notes, len(found), k),
     )
 
 
-def near_pairs(asked: Vectors, space: Space, found: Found, filters: Filters, k: int) -> NearPairs:
+def near_pairs(embedding: str, space: Space, found: Found, filters: Filters, k: int) -> NearPairs:
     """Positions as pairs of genes."""
     notes = () if len(found) == k else (f"there are no more than {len(found):,} pairs",)
     return NearPairs(
@@ -381,7 +382,7 @@ def near_pairs(asked: Vectors, space: Space, found: Found, filters: Filters, k: 
             NearPair(a=str(space.genes[i]), b=str(space.genes[j]), cosine=score)
             for score, (i, j) in zip(found.scores.tolist(), found.genes.tolist(), strict=True)
         ),
-        embedding=asked.name,
+        embedding=embedding,
         filters=filters.given(),
         notes=notes,
     )
@@ -430,7 +431,7 @@ def solve(
     rows = [asked.names.rows[w] for w in words]
     _finite(asked, rows)
     ends = asked.vectors[rows] / _lengths(asked, rows)[:, None]
-    unit_filters = Filters(**{**_values(filters), "unit": True})
+    unit_filters = dataclasses.replace(filters.filters, unit=True)
     space, notes = space_of(asked, unit_filters)
     check(k, space, 1)
     keep = np.ones(len(space), dtype=bool)
@@ -480,11 +481,6 @@ def _steps(
         length[some] = np.sqrt(np.einsum("ij,ij->i", gaps, gaps))
         toward[some] = gaps @ direction
     return length, toward / (np.where(length > 0, length, 1.0) * np.linalg.norm(direction))
-
-
-def _values(filters: Filters) -> dict[str, Any]:
-    names = ("unit", "ceiling", "max_per_gene", "genes", "biotype", "min_difference")
-    return {name: getattr(filters, name) for name in names}
 
 
 def _solutions(space: Space, values: NDArray[np.float64], keep: NDArray[np.bool_], k: int) -> tuple[Solution, ...]:

@@ -23,13 +23,11 @@ from g2v_dask.cli_options import (
 )
 from g2v_dask.errors import SpecError
 from g2v_dask.questions import BatchSpec, BestSpec, Filters, NearSpec, PairSpec
-from g2v_dask.spec import ClusterSpec, Spec
+from g2v_dask.spec import Spec
 
 if TYPE_CHECKING:
     from g2v_dask.answers import Analogies, NearPairs, Solutions
     from g2v_dask.query import Embedding
-
-PLAIN = {field: None for field in ("cluster", "cluster_workers", "report")}
 
 
 def embedding_option(command: Command) -> Command:
@@ -278,7 +276,7 @@ def batch(
 
 def _batch(
     store: str,
-    spec: Spec,
+    spec: Any,
     cluster: str | None,
     workers: int | None,
     performance: str | None,
@@ -293,9 +291,7 @@ def _batch(
     from g2v_dask.flows import questions
 
     where = cluster_of(cluster, workers)
-    found = questions.run(
-        store, spec, cluster=where, default=ClusterSpec(), display=display_of(quiet=quiet), report=performance
-    )
+    found = questions.run(store, spec, cluster=where, display=display_of(quiet=quiet), report=performance)
     sheets = [report.sheet(answers, found.embedding.names) for answers in found.answers]
     if markdown is not None:
         report.write(Path(markdown), "\n".join(f"# {report.escape(s.title)}\n\n{report.body(s)}" for s in sheets))

@@ -128,11 +128,7 @@ class Work:
     @property
     def threads(self) -> int:
         """How many threads the part may start: one on a worker, which runs other parts; all where it is alone."""
-        try:
-            distributed.get_worker()
-        except ValueError:
-            return cores()
-        return 1
+        return cores() if _worker() is None else 1
 
     @property
     def scratch(self) -> Path:
@@ -231,11 +227,18 @@ def _entry(file: Path, work: Work) -> dict[str, Any]:
     }
 
 
+def _worker() -> Any:
+    """The Dask worker that this runs on, or None."""
+    try:
+        return distributed.get_worker()
+    except ValueError:
+        return None
+
+
 def _reporter(target: Target, part: Part) -> Callable[[int, int, str], None]:
     """A function, for any thread, that tells the client how far a part is; silent where there is no worker."""
-    try:
-        worker = distributed.get_worker()
-    except ValueError:
+    worker = _worker()
+    if worker is None:
         return lambda done, total, note: None
     last = [0.0]
 

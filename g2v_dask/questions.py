@@ -46,8 +46,12 @@ class Filters(Spec):
 
     def given(self) -> dict[str, Any]:
         """The filters that are on, under users' names."""
-        fields = ("unit", "ceiling", "max_per_gene", "genes", "biotype", "min_difference")
-        return {f: getattr(self, f) for f in fields if getattr(self, f) not in (None, False)}
+        return {name: value for name, value in vars(self.filters).items() if value not in (None, False)}
+
+    @property
+    def filters(self) -> Filters:
+        """The filters alone, of a question that has more."""
+        return Filters(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Filters)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +65,6 @@ class PairSpec(Filters):
         choices=METRICS,
     )
     sums: bool = option("a + b against all sums c + d", False, role="identity", key="sum")  # noqa: FBT003
-
-    @property
-    def filters(self) -> Filters:
-        """The filters alone."""
-        return Filters(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Filters)})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,14 +9,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from g2v_dask import driver, query, stages
+from g2v_dask import driver, query
 from g2v_dask.answers import Analogies, Analogy, NearPair, NearPairs
 from g2v_dask.cluster import connect
 from g2v_dask.flows.pipeline import reported
 from g2v_dask.machine import cores
 from g2v_dask.progress import Display
 from g2v_dask.questions import BatchSpec, BestSpec, NearSpec
-from g2v_dask.spec import ClusterSpec, Spec
+from g2v_dask.spec import ClusterSpec
 from g2v_dask.stages import search
 from g2v_dask.store import Artifact, Store
 
@@ -33,10 +33,9 @@ class Answered:
 
 def run(
     url: str,
-    spec: Spec,
+    spec: search.Spec,
     *,
     cluster: ClusterSpec | None,
-    default: ClusterSpec,
     display: Display,
     report: str | None = None,
 ) -> Answered:
@@ -45,16 +44,17 @@ def run(
     Raises: any G2VError; what parts have done stays for the next try.
     """
     store = Store.open(url)
+    where = cluster or ClusterSpec()
     with store.lock():
-        plan = stages.load("search").plan(store, spec)
+        plan = search.plan(store, spec)
         target = plan.targets[0]
         alone = cluster is None and not isinstance(spec, BestSpec) and len(target.parts) == 1
         if alone or driver.state(store, target) == "fresh":
             driver.here(search, plan, store)
         else:
             if isinstance(spec, BestSpec):
-                display.say(_forecast(spec, target, cluster or default))
-            with connect(cluster or default, display.say) as there, reported(there, report):
+                display.say(_forecast(spec, target, where))
+            with connect(where, display.say) as there, reported(there, report):
                 driver.drive(search, plan, store, there, display)
     artifact = store.get("answers", target.name)
     return Answered(
@@ -74,7 +74,7 @@ def _forecast(spec: BestSpec, target: Any, cluster: ClusterSpec) -> str:
     )
 
 
-def read(artifact: Artifact, spec: Spec) -> Any:
+def read(artifact: Artifact, spec: search.Spec) -> Any:
     """Stored answers as they were found."""
     table = pq.read_table(artifact.path / "data.parquet")
     facts: Mapping[str, Any] = artifact.facts

@@ -18,8 +18,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from g2v_dask.kernels.differences import difference, squares
 from g2v_dask.kernels.lanes import settle
-from g2v_dask.kernels.pick import multiply
 
 BLOCK = 64  # genes; a block of bounds is 16 KiB
 
@@ -40,16 +40,14 @@ def bounds(
 
     A gap is at least the bar times the pair's distance, and times the shortest length that counts.
     """
-    tile = multiply(left, row, col, scratch)
-    lows = low[col[0] : col[1]]
-    t, off, two, zero = np.float32(bar * (1 - 1e-6)), np.float32(slack), np.float32(2), np.float32(0)
+    tile = squares(left, low, 1.0, row, col, scratch)
+    t, off, zero = np.float32(bar * (1 - 1e-6)), np.float32(slack), np.float32(0)
     square = np.float32(shortest * shortest * (1 - 1e-6))
     least[:] = np.inf
     for i in range(tile.shape[0]):
         line = tile[i]
-        mine = low[row[0] + i]
         for j in range(line.size):
-            line[j] = max(t * np.sqrt(max(mine + lows[j] - two * line[j], square)) - off, zero)
+            line[j] = max(t * np.sqrt(max(line[j], square)) - off, zero)
         if row[0] == col[0]:
             line[: i + 1] = np.inf
         for block in range(line.size // BLOCK):
@@ -155,7 +153,5 @@ def settle_lane(
     a: int, b: int, c: int, d: int, space: Any, rules: Any, work: NDArray[np.float64], lists: Any, counts: NDArray[Any]
 ) -> None:
     """`lanes.settle` of a lane whose difference is not at hand yet."""
-    vectors, scale = space[0], space[1]
-    for t in range(vectors.shape[1]):
-        work[0, t] = scale[a] * np.float64(vectors[a, t]) - scale[b] * np.float64(vectors[b, t])
+    difference(space[0], space[1], 1.0, a, b, work[0])
     settle(a, b, c, d, space, rules, work, lists, counts)

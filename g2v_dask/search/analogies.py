@@ -35,8 +35,6 @@ class Lanes:
         self.space, self.want = space, want
         self.bars = np.array([bar])
         self.rules = (self.bars, want, shorter, shortest**2, NO_CEILING if ceiling is None else ceiling)
-        self.counts = np.zeros(5, dtype=np.int64)
-        """Lanes; those within reach; pairs tested for their distance from the axis; for their length; scored."""
         self.promising = np.empty(0, dtype=np.int64)
         """Genes b of the best that a sample has found."""
         self._threads: list[tuple[Any, Any, NDArray[np.int64]]] = []
@@ -87,41 +85,38 @@ class Lanes:
                 self._free.append(held)
 
             spread(run, range(0, len(lane_genes), CHUNK), self.space.threads)
-            found = self.found()
+            found = self._raise_bar()
             self.promising = np.unique(found.genes[:, 1])[:TRIED]
-            self._threads.clear()  # what the sample found will be found again
-            self._free.clear()
             if len(found) >= self.want:
-                self.bars[0] = max(self.bars[0], found.scores[-1])
                 return True
             if ends >= len(self.space):
                 return False
             ends *= 4
 
-    def try_lanes(self, a: int, genes_b: NDArray[np.int64]) -> None:
-        """Raises the bar to what some lanes reach, searched whole."""
+    def try_lanes(self, a: int, genes_b: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Raises the bar to what some lanes, each given once, reach when searched whole; returns their work."""
         left, held = self.space.left, self._take()
         mine = np.array([a])
         rows_a = left[mine] @ left.T
         for b in genes_b:
             lanes.search(mine, rows_a, b, left[b : b + 1] @ left.T, self.space.for_lanes, self.rules, *held)
+        self._raise_bar()
+        return held[2]
+
+    def _raise_bar(self) -> Found:
+        """Takes what was found so far for its bar only: it will be found again."""
         found = self.found()
-        self._threads.clear()  # they will be searched again
+        self._threads.clear()
         self._free.clear()
         if len(found) >= self.want:
             self.bars[0] = max(self.bars[0], found.scores[-1])
+        return found
 
     def slow(self, a: int) -> bool:
         """Whether lanes would take longer than blocks, judged by what a few of them do."""
-        some = np.linspace(0, len(self.space) - 1, TRIED).astype(np.int64)
-        left, held = self.space.left, self._take()
-        rows_a = left[[a]] @ left.T
-        for b in some[some != a]:
-            mine = np.array([a])
-            lanes.search(mine, rows_a, b, left[b : b + 1] @ left.T, self.space.for_lanes, self.rules, *held)
-        _, _, tested, measured, _ = held[2] / max(1, held[2][0])
-        self._threads.clear()
-        self._free.clear()
+        some = np.unique(np.linspace(0, len(self.space) - 1, TRIED).astype(np.int64))
+        work = self.try_lanes(a, some[some != a])
+        _, _, tested, measured, _ = work / max(1, work[0])
         pairs = len(self.space) * (len(self.space) - 1) / 2
         return bool(tested * TEST_NS + measured * MEASURE_NS > pairs * PAIR_NS)
 
@@ -191,8 +186,9 @@ class Lanes:
         return Found(scores=best.scores, genes=np.stack([first // n, first % n, second // n, second % n], axis=1))
 
     def work(self) -> NDArray[np.int64]:
-        """`counts` of all threads."""
-        total: NDArray[np.int64] = np.sum([counts for _, _, counts in self._threads], axis=0, initial=0) + self.counts
+        """Lanes; those within reach; pairs tested for their distance from the axis; for their length; scored."""
+        none = np.zeros(5, dtype=np.int64)
+        total: NDArray[np.int64] = np.sum([none, *(counts for _, _, counts in self._threads)], axis=0)
         return total
 
 

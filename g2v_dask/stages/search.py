@@ -28,7 +28,7 @@ from g2v_dask.parts import Output, Part, Plan, Receipt, Target, Work, share_noth
 from g2v_dask.questions import BatchSpec, BestSpec, Filters, NearSpec, PairSpec
 from g2v_dask.search.analogies import Lanes
 from g2v_dask.search.ranking import GROWTH, MOST_HELD, Found, ranked
-from g2v_dask.search.space import Space
+from g2v_dask.search.space import TILE, Space
 from g2v_dask.store import Artifact, Store
 
 VERSION = 1
@@ -97,7 +97,7 @@ def _rounds(spec: Spec, genes: int, questions: int, need: int) -> tuple[tuple[Pa
     if isinstance(spec, BatchSpec):
         return (_parts(0, tiles.count(questions, QUESTIONS), need + 200 * QUESTIONS * genes, "questions"),)
     if isinstance(spec, NearSpec):
-        return _parts(0, tiles.count(genes, BAND * 512), need, "band"), merge
+        return _parts(0, tiles.count(genes, BAND * TILE), need, "band"), merge
     blocks = tiles.count(genes, BLOCK)
     ends = [blocks] if spec.max_per_gene is not None else [max(1, round(share * blocks)) for share in GROUPS]
     need += 4 * genes * (BLOCK + 256)
@@ -263,11 +263,11 @@ def _merge(work: Work, want: int, first: int) -> Output:
     if len(final) < spec.k and len(everything) == want:
         return Output(files=(), result={"enough": False})
     if near:
-        answers: Any = analogy.near_pairs(analogy.read(work.target.detail.embedding), space, final, spec, spec.k)
+        answers: Any = analogy.near_pairs(work.target.detail.embedding.name, space, final, spec, spec.k)
         rows: list[tuple[Any, ...]] = [(p.a, p.b, p.cosine) for p in answers.found]
     else:
         notes = _notes(work.target.detail.embedding, spec, work.threads)
-        answers = analogy.named(analogy.read(work.target.detail.embedding), space, final, spec, spec.k, list(notes))
+        answers = analogy.named(work.target.detail.embedding.name, space, final, spec, spec.k, list(notes))
         rows = [(p.a, p.b, p.c, p.d, p.score) for p in answers.found]
     file = _write(work, [(rank, *row) for rank, row in enumerate(rows, start=1)], near=near)
     return Output(
@@ -291,7 +291,7 @@ def _batch(work: Work, spec: BatchSpec) -> Output:
     """The answers to some of the questions of a file."""
     detail: Detail = work.target.detail
     field = analogy.read(detail.embedding)
-    space = _pair_space(detail.embedding, PairSpec(**_filters(spec), sums=spec.sums), work.threads)
+    space = _pair_space(detail.embedding, PairSpec(**vars(spec.filters), sums=spec.sums), work.threads)
     some = detail.questions[work.part.number * QUESTIONS : (work.part.number + 1) * QUESTIONS]
     found: list[Analogies] = []
     at_once = 16  # questions of one pass: their lists of candidates stay small
@@ -301,11 +301,6 @@ def _batch(work: Work, spec: BatchSpec) -> Output:
     rows = [(r, x.a, x.b, x.c, x.d, x.score) for a in found for r, x in enumerate(a.found, start=1)]
     notes = sorted({note for a in found for note in a.notes})
     return Output(files=(_write(work, rows),), result={"enough": True, "answers": len(rows), "notes": notes})
-
-
-def _filters(spec: Filters) -> dict[str, Any]:
-    """The filters alone."""
-    return {name: getattr(spec, name) for name in Filters.fields_by_key()}
 
 
 @lru_cache(maxsize=1)
@@ -326,11 +321,11 @@ def _made(embedding: Artifact, kind: str, spec: PairSpec, threads: int) -> tuple
 
 
 def _space(embedding: Artifact, spec: Filters, threads: int) -> Space:
-    return _made(embedding, "best", PairSpec(**_filters(spec)), threads)[0]
+    return _made(embedding, "best", PairSpec(**vars(spec.filters)), threads)[0]
 
 
 def _notes(embedding: Artifact, spec: Filters, threads: int) -> tuple[str, ...]:
-    return _made(embedding, "best", PairSpec(**_filters(spec)), threads)[1]
+    return _made(embedding, "best", PairSpec(**vars(spec.filters)), threads)[1]
 
 
 def _pair_space(embedding: Artifact, spec: PairSpec, threads: int) -> Space:
@@ -338,7 +333,7 @@ def _pair_space(embedding: Artifact, spec: PairSpec, threads: int) -> Space:
 
 
 def _near_space(embedding: Artifact, spec: Filters, threads: int) -> Space:
-    return _made(embedding, "near", PairSpec(**_filters(spec)), threads)[0]
+    return _made(embedding, "near", PairSpec(**vars(spec.filters)), threads)[0]
 
 
 def facts(store: Store, target: Target, receipts: Mapping[int, Receipt]) -> dict[str, Any]:
