@@ -623,7 +623,7 @@ def best_on_noise(bench: Bench) -> dict[str, Any]:
     done, found = search_parts(bench, field, bench.options.noise_minutes)
     filters = module("questions").Filters()
     space = module("search.space").make(field.genes, field.vectors, np.arange(len(field)))
-    named = module("analogy").named(field, space, found, filters, BEST_K, [])
+    named = module("analogy").named(field.name, space, found, filters, BEST_K, [])
     return {"whole": done["parts"] == done["parts_of_all"], "scores_are_right": right(field, named.found), **done}
 
 
