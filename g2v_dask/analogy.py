@@ -21,11 +21,11 @@ from g2v_dask.answers import Analogies, Analogy, NearPair, NearPairs, Solution, 
 from g2v_dask.errors import InputError, SpecError
 from g2v_dask.kernels import differences
 from g2v_dask.names import Names
+from g2v_dask.options import nearest as closest
 from g2v_dask.questions import Filters, PairSpec
 from g2v_dask.search import analogies, nearest, scan
 from g2v_dask.search.ranking import Found, ranked
 from g2v_dask.search.space import Space, make
-from g2v_dask.spec import nearest as closest
 from g2v_dask.store import Artifact
 
 EPSILON = 1e-3  # of 3CosMul's denominator (Levy and Goldberg 2014)

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from g2v_dask import arrays, query, schema, tiles
 from g2v_dask.errors import SpecError
 from g2v_dask.flows import pipeline
+from g2v_dask.options import Spec, key_of, nearest
 from g2v_dask.progress import Display
-from g2v_dask.spec import STAGES, ClusterSpec, RunSpec, Spec, key_of, nearest
+from g2v_dask.spec import STAGES, ClusterSpec, RunSpec
 from g2v_dask.store import Artifact, Store
 
 Row = dict[str, Any]

@@ -28,8 +28,8 @@ from g2v_dask import query, report
 from g2v_dask.answers import Analogies, Solutions
 from g2v_dask.errors import G2VError, InputError, SpecError
 from g2v_dask.names import Names
+from g2v_dask.options import key_of, nearest, option, value_type
 from g2v_dask.questions import PairSpec
-from g2v_dask.spec import key_of, nearest, option, value_type
 from g2v_dask.store import Store
 
 SHOWN = 50  # completions at once

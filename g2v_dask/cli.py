@@ -27,7 +27,8 @@ from g2v_dask.cli_options import (
 )
 from g2v_dask.cli_questions import analogy, ask, similar
 from g2v_dask.errors import G2VError, InputError, SpecError
-from g2v_dask.spec import STAGES, ClusterSpec, ImportSpec, RunSpec, check_name, nearest
+from g2v_dask.options import check_name, nearest
+from g2v_dask.spec import STAGES, ClusterSpec, ImportSpec, RunSpec
 
 # -- commands -----------------------------------------------------------------------------------------------
 

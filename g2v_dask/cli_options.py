@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from g2v_dask.spec import ClusterSpec, Spec, key_of, value_type
+from g2v_dask.options import Spec, key_of, value_type
+from g2v_dask.spec import ClusterSpec
 
 if TYPE_CHECKING:
     from g2v_dask.progress import Display

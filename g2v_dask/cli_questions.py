@@ -22,8 +22,8 @@ from g2v_dask.cli_options import (
     work_options,
 )
 from g2v_dask.errors import SpecError
+from g2v_dask.options import Spec
 from g2v_dask.questions import BatchSpec, BestSpec, Filters, NearSpec, PairSpec
-from g2v_dask.spec import Spec
 
 if TYPE_CHECKING:
     from g2v_dask.answers import Analogies, NearPairs, Solutions

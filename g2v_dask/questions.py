@@ -9,7 +9,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from g2v_dask.spec import Spec, option
+from g2v_dask.options import Spec, option
 
 METRICS = ("cosine", "inner", "l2")
 

@@ -31,7 +31,7 @@ from typing import IO, Any
 from g2v_dask import schema
 from g2v_dask.errors import SpecError, StoreError
 from g2v_dask.files import file_sha256, read_json, write_json
-from g2v_dask.spec import check_name, nearest
+from g2v_dask.options import check_name, nearest
 
 TILE = 2048  # genes; 16 MiB of uint32 a tile
 YOUNG_SECONDS = 24 * 3600  # gc leaves work alone that was touched since

@@ -3,16 +3,8 @@ from pathlib import Path
 import pytest
 
 from g2v_dask.errors import SpecError
-from g2v_dask.spec import (
-    ClusterSpec,
-    IngestSpec,
-    MergeSpec,
-    PairsSpec,
-    RunSpec,
-    TrainSpec,
-    check_name,
-    expand_files,
-)
+from g2v_dask.options import check_name
+from g2v_dask.spec import ClusterSpec, IngestSpec, MergeSpec, PairsSpec, RunSpec, TrainSpec, expand_files
 
 
 def test_build__unknown_key_names_the_nearest() -> None:

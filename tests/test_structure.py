@@ -15,6 +15,7 @@ PACKAGE = ROOT / "g2v_dask"
 ORDER = [
     ["errors", "machine"],
     ["files"],
+    ["options"],
     ["spec"],
     ["schema", "tiles"],
     ["genes", "platforms"],

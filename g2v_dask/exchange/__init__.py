@@ -18,7 +18,7 @@ from g2v_dask.exchange.descriptions import describe
 from g2v_dask.exchange.h5ad import to_anndata
 from g2v_dask.exchange.word2vec import to_keyedvectors
 from g2v_dask.files import placed, write_file
-from g2v_dask.spec import nearest
+from g2v_dask.options import nearest
 
 __all__ = [
     "FORMATS",

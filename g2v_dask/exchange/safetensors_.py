@@ -14,7 +14,7 @@ from g2v_dask.errors import InputError
 from g2v_dask.exchange.base import Format, Options, Vectors, VectorsLike, card_of, heavy
 from g2v_dask.exchange.words import name_rows
 from g2v_dask.files import canonical
-from g2v_dask.spec import nearest
+from g2v_dask.options import nearest
 
 LISTED = 12  # tensors named in a message
 

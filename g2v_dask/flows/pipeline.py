@@ -14,9 +14,10 @@ from g2v_dask import driver, stages
 from g2v_dask.cluster import Cluster, connect
 from g2v_dask.driver import Summary
 from g2v_dask.errors import SpecError
+from g2v_dask.options import Spec
 from g2v_dask.parts import Target
 from g2v_dask.progress import Display
-from g2v_dask.spec import ClusterSpec, IndexSpec, IngestSpec, MergeSpec, PairsSpec, RunSpec, Spec, Step, TrainSpec
+from g2v_dask.spec import ClusterSpec, IndexSpec, IngestSpec, MergeSpec, PairsSpec, RunSpec, Step, TrainSpec
 from g2v_dask.store import Store
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from g2v_dask.errors import InputError
+from g2v_dask.options import nearest
 from g2v_dask.readers import ids, split
 from g2v_dask.readers.source import Block, Kind, Source, check_samples, safe_name, stem
 from g2v_dask.readers.text import Fields, Text, rows
-from g2v_dask.spec import nearest
 
 
 @dataclass(frozen=True, kw_only=True)

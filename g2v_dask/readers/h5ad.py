@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g2v_dask.errors import InputError
+from g2v_dask.options import nearest
 from g2v_dask.readers import ids, split
 from g2v_dask.readers.source import Block, Kind, Source, check_samples, infinite, safe_name, stem
-from g2v_dask.spec import nearest
 
 CHUNK = 1 << 22  # stored numbers read at a time
 

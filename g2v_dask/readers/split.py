@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from g2v_dask.errors import InputError
+from g2v_dask.options import nearest
 from g2v_dask.readers.ids import present
 from g2v_dask.readers.source import Source, safe_name
 from g2v_dask.readers.text import Text
-from g2v_dask.spec import nearest
 
 
 def sample_groups(table: Path, column: str, samples: Sequence[str], *, of: Path) -> dict[str, str]:

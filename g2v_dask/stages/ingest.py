@@ -20,12 +20,13 @@ from g2v_dask.errors import InputError, SpecError, StoreError
 from g2v_dask.files import digest_of, file_sha256
 from g2v_dask.genes import BUNDLED, GeneTable
 from g2v_dask.kernels import normalise
+from g2v_dask.options import check_name
 from g2v_dask.parts import Output, Part, Plan, Receipt, Refusal, Target, Work, one_round, share_nothing
 from g2v_dask.platforms import PlatformTable
 from g2v_dask.prepare import Prepared, memory_bytes, prepare
 from g2v_dask.readers import formats, scatter
 from g2v_dask.readers.source import Block, Source, safe_name, stem
-from g2v_dask.spec import IngestSpec, check_name, expand_files
+from g2v_dask.spec import IngestSpec, expand_files
 from g2v_dask.store import Store
 
 VERSION = 1
