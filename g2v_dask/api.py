@@ -266,6 +266,11 @@ class Stages:
         """Replaced by ``_like``."""
         return self._do("merge", options)
 
+    @_like("cooccur")
+    def cooccur(self, **options: Any) -> Row:
+        """Replaced by ``_like``."""
+        return self._do("cooccur", options)
+
     @_like("train")
     def train(self, **options: Any) -> Row:
         """Replaced by ``_like``."""
@@ -275,6 +280,16 @@ class Stages:
     def index(self, **options: Any) -> Row:
         """Replaced by ``_like``."""
         return self._do("index", options)
+
+    @_like("kmeans")
+    def kmeans(self, **options: Any) -> Row:
+        """Replaced by ``_like``."""
+        return self._do("kmeans", options)
+
+    @_like("map")
+    def map(self, **options: Any) -> Row:
+        """Replaced by ``_like``."""
+        return self._do("map", options)
 
     def _do(self, stage: str, options: Mapping[str, Any]) -> Row:
         given = dict(options)

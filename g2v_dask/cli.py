@@ -92,6 +92,12 @@ _stage_command(
 )
 _stage_command("pairs", "Find all co-expressed gene pairs of each dataset.")
 _stage_command("merge", "Count in how many datasets two genes are a pair.")
+_stage_command(
+    "cooccur",
+    "Sum over samples which genes are expressed together: samples as documents, genes as terms.\n\n"
+    "Value of two genes = the sum over samples of the product of their read counts; "
+    "diagonal (sum of squares - sum) / 2. Takes datasets with read counts.",
+)
 _stage_command("train", "Learn a vector for every gene.")
 _stage_command("index", "Build exact FAISS shards over an embedding.")
 

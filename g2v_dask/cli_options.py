@@ -64,7 +64,7 @@ def _options(
 ) -> list[Callable[[Command], Command]]:
     kind, _ = value_type(field, owner)
     meta = field.metadata
-    text = meta["doc"] + (f" ({meta['only']})" if meta["only"] else "")
+    text = meta["doc"] + (f" ({', '.join(meta['only'].split())})" if meta["only"] else "")
     key = key_of(field).replace("_", "-")
     if is_argument:
         return [click.argument(field.name, nargs=-1, required=True, metavar="FILES...")]

@@ -45,7 +45,7 @@ def option(
     """One field of a spec.
 
     ``low`` and ``high`` are inclusive bounds. ``path`` values are relative to the spec file. ``key`` is the
-    name users write where it is not the field's. ``only`` names the method an option belongs to.
+    name users write where it is not the field's. ``only`` names the methods an option belongs to.
     ``flags`` shows the choices as one flag each on the command line. ``names`` marks the name of an artifact.
     """
     metadata = {
@@ -161,7 +161,7 @@ class Spec:
         out: dict[str, Json] = {}
         for field in dataclasses.fields(self):
             only = field.metadata["only"]
-            if field.metadata["role"] == role and (only is None or only == method):
+            if field.metadata["role"] == role and (only is None or method in only.split()):
                 value = getattr(self, field.name)
                 out[key_of(field)] = list(value) if isinstance(value, tuple) else value
         return out

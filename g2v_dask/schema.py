@@ -11,7 +11,7 @@ import pyarrow as pa
 from g2v_dask.errors import StoreError
 
 FORMAT_VERSION = 1  # of the store; raised when an older reader could misread it
-KINDS = ("expression", "pairs", "cooccurrence", "embeddings", "index", "answers")
+KINDS = ("expression", "pairs", "cooccurrence", "embeddings", "index", "answers", "groups", "maps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +90,10 @@ COOCCURRENCE = Group(
             name="value",
             dims=("gene_row", "gene_col"),
             dtypes=("uint32", "float64"),
-            unit="datasets (from pairs)",
-            doc="in how many datasets two genes are a pair; upper triangle of tiles, diagonal tiles full",
+            unit="datasets (from pairs); squared reads (from samples)",
+            doc="from pairs: in how many datasets two genes are a pair; from samples: the sum over samples of the "
+            "product of their counts, on the diagonal (sum of squares - sum) / 2; upper triangle of tiles, "
+            "diagonal tiles full",
         ),
         Variable(name="gene_id_row", dims=("gene_row",), dtypes=("string",), doc="gene ids, sorted"),
         Variable(name="gene_id_col", dims=("gene_col",), dtypes=("string",), doc="the same ids"),
@@ -162,6 +164,34 @@ NEAR_PAIRS = pa.schema(
         "encoding_type": "g2v.near_pairs",
         "encoding_version": "1",
         "doc": "the pairs of largest cosine; gene_a < gene_b; rank from 1",
+    },
+)
+
+
+GROUP_MEMBERS = pa.schema(
+    [
+        pa.field("gene_id", pa.string(), nullable=False),
+        pa.field("group", pa.int32(), nullable=False),
+        pa.field("cosine", pa.float64(), nullable=False),
+    ],
+    metadata={
+        "encoding_type": "g2v.groups",
+        "encoding_version": "1",
+        "doc": "the group of each gene, from 1, the largest first, and the cosine of its vector and its group's mean; "
+        "sorted by group, then cosine descending, then gene id",
+    },
+)
+
+MAP_PLACES = pa.schema(
+    [
+        pa.field("gene_id", pa.string(), nullable=False),
+        pa.field("x", pa.float64(), nullable=False),
+        pa.field("y", pa.float64(), nullable=False),
+    ],
+    metadata={
+        "encoding_type": "g2v.maps",
+        "encoding_version": "1",
+        "doc": "the place of each gene on a map of the embedding, in the embedding's order",
     },
 )
 

@@ -93,16 +93,44 @@ class MergeSpec(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CooccurSpec(Spec):
+    """``expression/*`` → ``cooccurrence/<name>``: samples as documents, genes as terms."""
+
+    name: str = option("name of the co-occurrence matrix", names=True)
+    datasets: tuple[str, ...] | None = option("only these datasets; their sums add up", None)
+    weights: str = option(
+        "what a gene counts in a sample: its reads, log(1 + reads), or reads per million",
+        "raw",
+        role="identity",
+        choices=("raw", "log1p", "cpm"),
+    )
+    min_samples_expressed: int = option(
+        "genes with a read in fewer samples, of all datasets together, are left out", 1, role="identity", low=1
+    )
+
+
+METHODS: Mapping[str, Mapping[str, Any]] = {  # and the defaults in which they differ
+    "skipgram": {"components": 200, "iterations": 9, "learning_rate": 0.025},
+    "svd": {"components": 200, "iterations": 1, "learning_rate": 1.0},
+    "glove": {"components": 100, "iterations": 50, "learning_rate": 0.05},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainSpec(Spec):
     """``cooccurrence/<from>`` → ``embeddings/<name>``."""
 
     source: str | None = option("co-occurrence matrix to train on", None, key="from")
     name: str = option("name of the embedding", "genes", names=True)
-    method: str = option("trainer", "skipgram", role="identity", choices=("skipgram", "svd"))
-    components: int = option("length of a gene's vector", 200, role="identity", low=1)
-    min_datasets: int = option("cells seen in fewer datasets are read as 0", 1, role="identity", low=1)
+    method: str = option("trainer", "skipgram", role="identity", choices=tuple(METHODS))
+    components: int = option("length of a gene's vector [200; glove: 100]", None, role="identity", low=1)
+    min_datasets: int = option(
+        "cells seen in fewer datasets are read as 0; of co-occurrence from pairs", 1, role="identity", low=1
+    )
     seed: int = option("seed of every random choice", 1, role="identity", low=0)
-    iterations: int = option("passes over all pairs", 9, role="identity", low=1, only="skipgram")
+    iterations: int = option(
+        "passes over all pairs [9]; glove: most passes [50]", None, role="identity", low=1, only="skipgram glove"
+    )
     schedule: str = option(
         "learning rate: falls over all iterations, or starts anew in each (published code)",
         "continuous",
@@ -110,7 +138,13 @@ class TrainSpec(Spec):
         choices=("continuous", "restart"),
         only="skipgram",
     )
-    learning_rate: float = option("learning rate at the start", 0.025, role="identity", low=1e-6, only="skipgram")
+    learning_rate: float = option(
+        "learning rate at the start [0.025; glove with adagrad: 0.05]",
+        None,
+        role="identity",
+        low=1e-6,
+        only="skipgram glove",
+    )
     min_count: int = option(
         "genes in fewer pairs get no vector (5: paper; 1: published code)",
         5,
@@ -140,6 +174,49 @@ class TrainSpec(Spec):
     power: float = option(
         "exponent of the singular values in the vectors", 0.5, role="identity", low=0.0, high=1.0, only="svd"
     )
+    x_max: float = option("cells of at least this weigh 1", 100.0, role="identity", low=1e-6, only="glove")
+    alpha: float = option("smaller cells weigh (x / x-max)^alpha", 0.75, role="identity", low=0.0, only="glove")
+    triangle: str = option(
+        "entries: both directions of a cell (GloVe), or i ≤ j only (text2vec)",
+        "both",
+        role="identity",
+        choices=("both", "upper"),
+        only="glove",
+    )
+    vectors: str = option(
+        "a gene's vector: the sum of its two (GloVe), or the first (exp2vec)",
+        "sum",
+        role="identity",
+        choices=("sum", "main"),
+        only="glove",
+    )
+    optimizer: str = option(
+        "alternating least squares, or the published one cell after another",
+        "als",
+        role="identity",
+        choices=("als", "adagrad"),
+        only="glove",
+    )
+    init: str = option(
+        "als starts from the truncated SVD of log x less its biases, or from random vectors",
+        "svd",
+        role="identity",
+        choices=("svd", "random"),
+        only="glove",
+    )
+    ridge: float = option(
+        "als: penalty of a vector's square, a unit of weight", 1e-4, role="identity", low=0.0, only="glove"
+    )
+    tolerance: float = option(
+        "als ends when a pass lowers the loss by a smaller share", 1e-3, role="identity", low=0.0, only="glove"
+    )
+    checkpoint: int = option("passes between two checkpoints, where one part makes many", 5, low=1, only="glove")
+
+    def __post_init__(self) -> None:
+        for name, value in METHODS.get(self.method, {}).items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        super().__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +230,35 @@ class IndexSpec(Spec):
         False,  # noqa: FBT003
         role="identity",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class KmeansSpec(Spec):
+    """``embeddings/<name>`` → ``groups/<to>``."""
+
+    name: str | None = option("embedding to group [the only one]", None)
+    to: str | None = option("name of the groups [that of the embedding]", None)
+    k: int = option("groups to make", 15, role="identity", low=1)
+    unit: bool = option("normalise the vectors first, so that groups go by cosine", False, role="identity")  # noqa: FBT003
+    seed: int = option("seed of the first centres", 1, role="identity", low=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapSpec(Spec):
+    """``embeddings/<name>`` → ``maps/<to>``."""
+
+    name: str | None = option("embedding to map [the only one]", None)
+    to: str | None = option("name of the map [that of the embedding]", None)
+    method: str = option("how", "tsne", role="identity", choices=("tsne", "umap", "pca"))
+    pca: int = option("components that PCA leaves before; 0: all", 50, role="identity", low=0, only="tsne umap")
+    perplexity: float = option("neighbours a gene looks at, more or less", 30.0, role="identity", low=1.0, only="tsne")
+    learning_rate: float | None = option(
+        "learning rate [genes / 12, at least 200]; 200 is the paper's", None, role="identity", low=1e-3, only="tsne"
+    )
+    iterations: int = option("iterations after 250 of early exaggeration", 500, role="identity", low=1, only="tsne")
+    neighbours: int = option("neighbours a gene is joined to", 15, role="identity", low=2, only="umap")
+    min_dist: float = option("least distance of two genes on the map", 0.1, role="identity", low=0.0, only="umap")
+    seed: int = option("seed of every random choice", 1, role="identity", low=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,8 +276,11 @@ STAGES: dict[str, type[Spec]] = {
     "ingest": IngestSpec,
     "pairs": PairsSpec,
     "merge": MergeSpec,
+    "cooccur": CooccurSpec,
     "train": TrainSpec,
     "index": IndexSpec,
+    "kmeans": KmeansSpec,
+    "map": MapSpec,
 }
 
 

@@ -410,7 +410,7 @@ def _opened(path: Path) -> IO[str]:
 
 def _size(facts: Mapping[str, Any]) -> str:
     """How large a result is, in its own words."""
-    words = ("samples", "genes", "pairs", "components", "datasets", "answers")
+    words = ("samples", "genes", "pairs", "components", "datasets", "answers", "groups")
     return ", ".join(f"{facts[w]:,} {w}" for w in words if isinstance(facts.get(w), int))
 
 

@@ -17,7 +17,19 @@ from g2v_dask.errors import SpecError
 from g2v_dask.options import Spec
 from g2v_dask.parts import Target
 from g2v_dask.progress import Display
-from g2v_dask.spec import ClusterSpec, IndexSpec, IngestSpec, MergeSpec, PairsSpec, RunSpec, Step, TrainSpec
+from g2v_dask.spec import (
+    ClusterSpec,
+    CooccurSpec,
+    IndexSpec,
+    IngestSpec,
+    KmeansSpec,
+    MapSpec,
+    MergeSpec,
+    PairsSpec,
+    RunSpec,
+    Step,
+    TrainSpec,
+)
 from g2v_dask.store import Store
 
 
@@ -176,10 +188,17 @@ class _Members:
         """Names left out mean what this run has made, not whatever else is in the store."""
         if isinstance(spec, PairsSpec) and spec.datasets is None and "ingest" in self._made:
             return dataclasses.replace(spec, datasets=tuple(sorted(set(self._made["ingest"]))))
+        if isinstance(spec, CooccurSpec) and spec.datasets is None and "ingest" in self._made:
+            return dataclasses.replace(spec, datasets=tuple(sorted(set(self._made["ingest"]))))
         if isinstance(spec, MergeSpec) and spec.datasets is None and "pairs" in self._made:
             return dataclasses.replace(spec, datasets=tuple(sorted(set(self._made["pairs"]))))
-        if isinstance(spec, TrainSpec) and spec.source is None and len(self._made.get("merge", ())) == 1:
-            return dataclasses.replace(spec, source=self._made["merge"][0])
-        if isinstance(spec, IndexSpec) and spec.name is None and len(self._made.get("train", ())) == 1:
-            return dataclasses.replace(spec, name=self._made["train"][0])
+        if isinstance(spec, TrainSpec) and spec.source is None:
+            return self._only(spec, "source", "merge", "cooccur")
+        if isinstance(spec, IndexSpec | KmeansSpec | MapSpec) and spec.name is None:
+            return self._only(spec, "name", "train")
         return spec
+
+    def _only(self, spec: Spec, field: str, *stages: str) -> Spec:
+        """The spec with the one name that these stages of this run have made, if there is just one."""
+        made = {name for stage in stages for name in self._made.get(stage, ())}
+        return dataclasses.replace(spec, **{field: made.pop()}) if len(made) == 1 else spec

@@ -29,6 +29,8 @@ _OPEN = {
     ),
     "embeddings": 'xarray.open_zarr("{path}/data.zarr")\ng2v_dask.open_store("{root}").embedding("{name}")',
     "answers": 'pandas.read_parquet("{path}/data.parquet")',
+    "groups": 'pandas.read_parquet("{path}/data.parquet")',
+    "maps": 'pandas.read_parquet("{path}/data.parquet")',
     "index": 'faiss.read_index("{path}/data.index/shard-00000.faiss")',
 }
 
