@@ -96,6 +96,7 @@ class Plan:
     targets: tuple[Target, ...]
     refused: tuple[Refusal, ...] = ()
     left_out: tuple[str, ...] = ()  # datasets that it passes over, and why
+    notes: tuple[str, ...] = ()  # what it chose, and why
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,14 +17,14 @@ def expression(
     values: NDArray[np.floating],
     genes: list[str],
     *,
-    counts: NDArray[np.integer] | None = None,
+    counts: NDArray[np.integer] | NDArray[np.float64] | None = None,
     constant: NDArray[np.bool_] | None = None,
 ) -> Artifact:
     """Commits ``expression/<name>`` of (samples, genes) values."""
     samples = len(values)
     data = {"expression": np.asarray(values, dtype=np.float32)}
     if counts is not None:
-        data["counts"] = np.asarray(counts, dtype=np.int32)
+        data["counts"] = counts if counts.dtype == np.float64 else counts.astype(np.int32)
     digest = digest_of([name, genes, *(v.tolist() for v in data.values())])
     folder = store.folder("expression", name, digest)
     coordinates = {

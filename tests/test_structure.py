@@ -28,6 +28,7 @@ ORDER = [
     ["arrays"],
     ["parts"],
     ["models"],
+    ["analysis"],
     ["search"],
     ["analogy"],
     ["stages"],
@@ -41,7 +42,7 @@ ORDER = [
     ["api"],
     ["__init__"],
     ["cli_options"],
-    ["cli_questions"],
+    ["cli_questions", "cli_groups", "cli_maps", "cli_stability"],
     ["cli"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

@@ -102,6 +102,8 @@ def _current(store: Store, target: Target) -> bool:
 def _one(store: Store, spec: Spec, there: Cluster, display: Display) -> Summary:
     stage = stages.load(spec.stage())
     plan = stage.plan(store, spec)
+    for note in plan.notes:
+        display.say(note)
     summary = driver.drive(stage, plan, store, there, display)
     display.say(_line(summary))
     return summary

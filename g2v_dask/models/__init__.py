@@ -10,6 +10,7 @@ from g2v_dask.models.base import Model
 MODELS = {
     "skipgram": "g2v_dask.models.skipgram",
     "svd": "g2v_dask.models.svd",
+    "glove": "g2v_dask.models.glove",
 }
 
 

@@ -62,7 +62,7 @@ class Cells:
 
 
 def cells(matrix: tiles.TileMatrix, least: int) -> Iterator[Cells]:
-    """The cells with value ≥ ``least`` (and not 0), one band of rows after the other.
+    """The cells with value ≥ ``least``, or > 0 where that is 1 or less, one band of rows after the other.
 
     Put together they are the same for any tile size. Memory: one dense tile and 24 bytes a cell of a band.
     """
@@ -81,7 +81,11 @@ def cells(matrix: tiles.TileMatrix, least: int) -> Iterator[Cells]:
 
 def _tile_cells(matrix: tiles.TileMatrix, row: int, col: int, least: int) -> Cells:
     dense = np.ascontiguousarray(matrix.read(row, col))
-    flat = np.flatnonzero(dense if least <= 1 and dense.dtype.kind in "ub" else dense >= max(least, 1))
+    if least > 1:
+        chosen = dense >= least
+    else:  # of whole numbers those from 1 on; of others, which sums of log counts may be, no positive one is lost
+        chosen = dense if dense.dtype.kind in "ub" else dense > 0
+    flat = np.flatnonzero(chosen)
     rows, cols = np.divmod(flat.astype(np.int32), np.int32(dense.shape[1]))
     values = dense.reshape(-1)[flat]
     if row == col:
@@ -98,3 +102,9 @@ def vocabulary(genes: NDArray[np.str_], counts: NDArray[Any], least: int) -> NDA
     """
     order = np.lexsort((genes, -counts))
     return order[counts[order] >= least]
+
+
+def signs(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(components,) ±1 that make the entry of largest size of each column positive; of equal ones the first decides."""
+    first = np.argmax(np.round(np.abs(vectors), 6), axis=0)
+    return np.where(np.take_along_axis(vectors, first[None], axis=0)[0] < 0, -1.0, 1.0)

@@ -20,14 +20,10 @@ iteration falls from 0.025 to gensim's 0.0001 again: that is ``schedule="restart
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
-import json
 import logging
 import os
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +36,7 @@ from numpy.typing import NDArray
 
 from g2v_dask.errors import InputError
 from g2v_dask.models import base
+from g2v_dask.models.checkpoints import Checkpoints
 from g2v_dask.spec import TrainSpec
 from g2v_dask.tiles import TileMatrix
 
@@ -49,8 +46,6 @@ LOSS_PAIRS = 1 << 14
 """Pairs of the fixed sample that the loss is taken on."""
 MIN_ALPHA = 0.0001
 """Learning rate at the end: gensim's default, which the published code uses."""
-KEPT = 2
-"""Checkpoints that stay: the newest, and one before it should the newest be damaged."""
 SHUFFLE, LOSS = 0, 1
 """Streams of random numbers drawn from one seed."""
 
@@ -330,8 +325,8 @@ def _run(
 ) -> list[float]:
     """Trains the iterations that no checkpoint holds; returns the loss after each."""
     sample = _LossSample.draw(model, corpus.pairs, spec)
-    identity = _identity(model, corpus, spec)
-    losses = _resume(model, folder, identity)
+    held = _checkpoints(model, corpus, spec, folder)
+    losses = _resume(model, held)
     total = corpus.length * spec.iterations
     for iteration in range(len(losses), spec.iterations):
         alive()
@@ -346,7 +341,7 @@ def _run(
         _one_iteration(model, corpus, rates(spec, iteration))
         losses.append(sample.loss(model))
         alive()
-        _save(model, folder, identity, losses)
+        _save(model, held, losses)
         progress(before + corpus.length, total, f"{name}, loss {losses[-1]:.4f}")
     return losses
 
@@ -401,57 +396,38 @@ class _LossSample:
         return total / len(self.inputs)
 
 
-def _identity(model: Word2Vec, corpus: _Corpus, spec: TrainSpec) -> str:
-    """What a checkpoint must have been made with."""
-    facts = [spec.select("identity"), gensim.__version__, corpus.length, model.wv.index_to_key]
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    digest.update(np.asarray(model.wv.expandos["count"], np.int64).tobytes())
-    return digest.hexdigest()
+def _checkpoints(model: Word2Vec, corpus: _Corpus, spec: TrainSpec, folder: Path) -> Checkpoints:
+    """Those of a run on the same pairs, of the same vocabulary."""
+    counts = np.asarray(model.wv.expandos["count"], np.int64).tolist()
+    return Checkpoints(
+        folder, spec.select("identity"), gensim.__version__, corpus.length, model.wv.index_to_key, counts
+    )
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    """Newest first."""
-    return sorted(folder.glob("iteration-*.npz"), reverse=True)
-
-
-def _save(model: Word2Vec, folder: Path, identity: str, losses: list[float]) -> None:
-    """Puts a checkpoint in place by rename, and removes old ones."""
+def _save(model: Word2Vec, held: Checkpoints, losses: list[float]) -> None:
+    """A checkpoint: vectors, output weights, and the state that gensim seeds its negatives from."""
     _, key, position, has_gauss, gauss = model.random.get_state()
-    with tempfile.NamedTemporaryFile(dir=folder, prefix="new-", delete=False) as file:
-        np.savez(
-            file,
-            allow_pickle=False,
-            identity=np.array(identity),
-            losses=np.array(losses),
-            vectors=model.wv.vectors,
-            weights=model.syn1neg,
-            random_key=key,
-            random_rest=np.array([position, has_gauss]),
-            random_gauss=np.array(gauss),
-        )
-    os.replace(file.name, folder / f"iteration-{len(losses):05d}.npz")
-    for old in _checkpoints(folder)[KEPT:]:
-        old.unlink(missing_ok=True)
+    held.save(
+        len(losses),
+        losses=np.array(losses),
+        vectors=model.wv.vectors,
+        weights=model.syn1neg,
+        random_key=key,
+        random_rest=np.array([position, has_gauss]),
+        random_gauss=np.array(gauss),
+    )
 
 
-def _resume(model: Word2Vec, folder: Path, identity: str) -> list[float]:
-    """Puts the newest checkpoint that is whole and ours into the model; returns its losses."""
-    for path in _checkpoints(folder):
-        try:
-            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                held = {name: file[name] for name in file.files}
-            if str(held["identity"]) != identity:
-                continue
-            position, has_gauss = held["random_rest"].tolist()
-            state = ("MT19937", held["random_key"], position, has_gauss, float(held["random_gauss"]))
-            vectors, weights, losses = held["vectors"], held["weights"], held["losses"].tolist()
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-            continue  # damaged, or removed meanwhile: the one before it serves
-        model.random.set_state(state)
-        model.wv.vectors[:] = vectors
-        model.syn1neg[:] = weights
-        return [float(loss) for loss in losses]
-    return []
+def _resume(model: Word2Vec, held: Checkpoints) -> list[float]:
+    """Puts the newest checkpoint into the model; returns its losses."""
+    state = held.newest()
+    if state is None:
+        return []
+    position, has_gauss = state["random_rest"].tolist()
+    model.random.set_state(("MT19937", state["random_key"], position, has_gauss, float(state["random_gauss"])))
+    model.wv.vectors[:] = state["vectors"]
+    model.syn1neg[:] = state["weights"]
+    return [float(loss) for loss in state["losses"]]
 
 
 def _facts(model: Word2Vec, pairs: _PairFile, counts: NDArray[np.int64], *, cells: int) -> dict[str, Any]:

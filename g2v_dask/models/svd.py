@@ -103,7 +103,7 @@ def train(
         "residual": residual,
     }
     weights = np.where(sigma > 0, sigma**spec.power, 0.0)
-    out = (_signed(vectors[order]) * weights).astype(np.float32)
+    out = (vectors[order] * base.signs(vectors[order]) * weights).astype(np.float32)
     return base.Trained(genes=genes[order], vectors=out, losses=[], facts=facts)
 
 
@@ -279,9 +279,3 @@ def _ritz(
     best = _largest(values, components)
     Y = Y[:, best]
     return values[best], Y, np.linalg.norm(R.astype(np.float64) @ Y[-BLOCK:], axis=0)
-
-
-def _signed(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Columns whose entry of largest size is positive; of equal ones the first decides."""
-    first = np.argmax(np.round(np.abs(vectors), 6), axis=0)
-    return vectors * np.where(np.take_along_axis(vectors, first[None], axis=0)[0] < 0, -1.0, 1.0)

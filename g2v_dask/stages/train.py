@@ -1,4 +1,7 @@
-"""``cooccurrence/<from>`` → ``embeddings/<name>``: runs a trainer. One part, with checkpoints."""
+"""``cooccurrence/<from>`` → ``embeddings/<name>``: runs a trainer.
+
+One part with checkpoints; of GloVe on many genes, rounds of row bands (``models/glove_rounds``).
+"""
 
 from __future__ import annotations
 
@@ -10,31 +13,54 @@ from typing import Any
 import numpy as np
 
 from g2v_dask import arrays, models
+from g2v_dask.errors import SpecError
+from g2v_dask.models import glove, glove_rounds
 from g2v_dask.models.base import Trained
-from g2v_dask.parts import Output, Part, Plan, Receipt, Target, Work, one_round, share_nothing
+from g2v_dask.models.glove_als import Solver
+from g2v_dask.parts import Output, Part, Plan, Receipt, Target, Work, share_nothing
 from g2v_dask.spec import TrainSpec
 from g2v_dask.store import Artifact, Store
 
 VERSION = 1
 MADE_BY = ("g2v_dask", "gensim", "numpy", "scipy")  # whose versions the card names
 begin = share_nothing
-next_round = one_round
 
 
 @dataclass(frozen=True, kw_only=True)
 class Detail:
-    """What the part needs to know."""
+    """What the parts need to know."""
 
     cooccurrence: Artifact
     spec: TrainSpec
     tile: int
+    solver: Solver | None
+    in_rounds: bool
+
+    @property
+    def genes(self) -> int:
+        """Of the co-occurrence's axis."""
+        return int(self.cooccurrence.facts["genes"])
 
 
 def plan(store: Store, spec: TrainSpec) -> Plan:
-    """One target of one part."""
+    """One target, of one part or of rounds.
+
+    Raises: SpecError if the method cannot take a co-occurrence of that origin.
+    """
     source = store.only("cooccurrence", spec.source)
-    need = models.load(spec.method).memory_bytes(
-        genes=source.facts["genes"], cells=_cells(source, spec.min_datasets), components=spec.components
+    _check_origin(source, spec)
+    notes: tuple[str, ...] = ()
+    solver: Solver | None = None
+    als = spec.method == "glove" and spec.optimizer == "als"
+    if als:
+        solver, why = glove.solver(source.facts, spec)
+        notes = (f"{spec.name}: {why}",)
+    detail = Detail(
+        cooccurrence=source,
+        spec=spec,
+        tile=store.tile,
+        solver=solver,
+        in_rounds=als and source.facts["genes"] > glove.SMALL,
     )
     target = Target(
         kind="embeddings",
@@ -43,37 +69,76 @@ def plan(store: Store, spec: TrainSpec) -> Plan:
         version=VERSION,
         identity=spec.select("identity"),
         inputs={source.key: source.digest},
-        detail=Detail(cooccurrence=source, spec=spec, tile=store.tile),
-        parts=(Part(number=0, bytes=need, label=spec.name),),
-        same_blas=spec.method == "svd",
+        detail=detail,
+        parts=_first_parts(detail),
+        same_blas=spec.method != "skipgram",
     )
-    return Plan(stage="train", targets=(target,))
+    return Plan(stage="train", targets=(target,), notes=notes)
+
+
+def _check_origin(source: Artifact, spec: TrainSpec) -> None:
+    if source.facts["origin"] == "pairs":
+        return
+    if spec.method == "skipgram":
+        msg = (
+            f"train: skipgram learns from pairs, but {source.key} was summed over samples; "
+            f"train with --method glove or svd, or give --from a matrix that 'g2v merge' made"
+        )
+        raise SpecError(msg)
+    if spec.min_datasets > 1:
+        msg = f"train: min-datasets is for co-occurrence from pairs; {source.key} was summed over samples; leave it out"
+        raise SpecError(msg)
+
+
+def _first_parts(detail: Detail) -> tuple[Part, ...]:
+    spec, source = detail.spec, detail.cooccurrence
+    if detail.in_rounds:
+        return glove_rounds.parts(spec.name, detail.genes, detail.tile, spec, round_=0)
+    need = models.load(spec.method).memory_bytes(
+        genes=detail.genes, cells=_cells(source, spec.min_datasets), components=spec.components
+    )
+    return (Part(number=0, bytes=need, label=spec.name),)
 
 
 def _cells(source: Artifact, least: int) -> int:
-    """How many cells, of both triangles, hold at least so many datasets."""
+    """How many cells, of both triangles, are not 0, or hold at least so many datasets."""
+    if source.facts["origin"] == "samples":
+        return 2 * int(source.facts["cells"])
     recurrence: Mapping[str, int] = source.facts["recurrence"]
     return 2 * sum(number for m, number in recurrence.items() if int(m) >= least)
 
 
+def next_round(target: Target, done: int, receipts: Mapping[int, Receipt]) -> tuple[Part, ...]:
+    """The next round of a trainer that has rounds."""
+    detail: Detail = target.detail
+    if not detail.in_rounds:
+        return ()
+    spec = detail.spec
+    return glove_rounds.next_parts(spec.name, detail.genes, detail.tile, spec, done=done, receipts=receipts)
+
+
 def run_part(work: Work) -> Output:
-    """Trains, and writes vectors and card."""
+    """Trains, or does a part of it; at the end writes vectors and card."""
     detail: Detail = work.target.detail
     matrix = arrays.Cooccurrence(detail.cooccurrence.path)
-    scratch = work.scratch
-    scratch.mkdir(parents=True, exist_ok=True)
-    trained = models.load(detail.spec.method).train(
-        matrix, detail.spec, folder=scratch, progress=work.progress, alive=work.alive
-    )
+    spec, how = detail.spec, {} if detail.solver is None else {"solver": detail.solver}
+    if detail.in_rounds:
+        made = glove_rounds.run_part(work, matrix, spec, **how)
+    else:
+        work.scratch.mkdir(parents=True, exist_ok=True)
+        trainer = models.load(spec.method)
+        made = trainer.train(matrix, spec, folder=work.scratch, progress=work.progress, alive=work.alive, **how)
+    if isinstance(made, Output):
+        return made
     work.alive()
-    card = _card(detail, trained)
+    card = _card(detail, made)
     files = arrays.write(
         work.folder,
         "embeddings",
-        data={"vector": np.ascontiguousarray(trained.vectors, dtype=np.float32)},
-        chunks=(detail.tile, trained.vectors.shape[1]),
+        data={"vector": np.ascontiguousarray(made.vectors, dtype=np.float32)},
+        chunks=(detail.tile, made.vectors.shape[1]),
         attributes={"card": card},
-        coordinates={"gene_id": trained.genes},
+        coordinates={"gene_id": made.genes},
     )
     # versions are no part of data.*: a release of ours must not change the bytes under one digest
     return Output(files=files, result={**card, "versions": {name: metadata.version(name) for name in MADE_BY}})
@@ -98,5 +163,6 @@ def _card(detail: Detail, trained: Trained) -> dict[str, Any]:
 
 def facts(store: Store, target: Target, receipts: Mapping[int, Receipt]) -> dict[str, Any]:
     """The card."""
-    card: dict[str, Any] = receipts[0]["result"]
+    (receipt,) = receipts.values()
+    card: dict[str, Any] = receipt["result"]
     return card

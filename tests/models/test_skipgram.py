@@ -207,7 +207,7 @@ def test_train__without_the_random_state_a_resumed_run_differs(
     whole = run(small, tmp_path / "whole")
     with pytest.raises(StoppedError):
         run(small, tmp_path, alive=stop_after(2))
-    path = skipgram._checkpoints(tmp_path)[0]
+    path = sorted(tmp_path.glob("iteration-*.npz"), reverse=True)[0]
     held = dict(np.load(path))
     held["random_key"] = np.random.RandomState(SPEC.seed).get_state()[1]  # noqa: NPY002
     np.savez(path, **held)
@@ -219,7 +219,7 @@ def test_train__damaged_checkpoint_falls_back_to_the_one_before(
     small: MemoryMatrix, tmp_path: Path, damage: str
 ) -> None:
     whole = run(small, tmp_path)
-    newest, before = skipgram._checkpoints(tmp_path)
+    newest, before = sorted(tmp_path.glob("iteration-*.npz"), reverse=True)
     content = newest.read_bytes()
     if damage == "foreign":
         held = dict(np.load(newest))

@@ -1,0 +1,111 @@
+"""Groups of an embedding's genes, from an open store to groups that can be shown."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from g2v_dask import arrays, driver
+from g2v_dask.analysis import genesets, groups
+from g2v_dask.analysis.genesets import Enriched, Enrichment
+from g2v_dask.analysis.groups import Group
+from g2v_dask.cluster import connect
+from g2v_dask.driver import Summary
+from g2v_dask.errors import InputError
+from g2v_dask.flows.pipeline import reported
+from g2v_dask.names import Names
+from g2v_dask.parts import Plan
+from g2v_dask.progress import Display
+from g2v_dask.spec import ClusterSpec, KmeansSpec
+from g2v_dask.stages import kmeans
+from g2v_dask.store import Artifact, Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouped:
+    """Groups, and what is known of their genes."""
+
+    artifact: Artifact
+    names: Names
+    groups: list[Group]
+    enrichment: Enrichment | None
+
+    def as_json(self, shown: int | None = None) -> dict[str, Any]:
+        """For ``--json``: every group with its most typical genes, the one that is shown with all."""
+        return {
+            "artifact": self.artifact.key,
+            **{key: self.artifact.facts[key] for key in ("embedding", "genes", "inertia", "method")},
+            "groups": [
+                {
+                    "group": group.number,
+                    "genes": len(group.genes),
+                    "biotypes": dict(group.biotypes),
+                    "typical": list(group.typical),
+                    **(
+                        {}
+                        if self.enrichment is None
+                        else {"sets": [_json(e) for e in self.enrichment.best(group.number)]}
+                    ),
+                    **({"members": _members(group)} if group.number == shown else {}),
+                }
+                for group in self.groups
+                if shown in (None, group.number)
+            ],
+        }
+
+
+def _json(found: Enriched) -> dict[str, Any]:
+    """JSON knows finite numbers alone."""
+    return {**asdict(found), "odds_ratio": found.odds_ratio if math.isfinite(found.odds_ratio) else None}
+
+
+def _members(group: Group) -> list[dict[str, Any]]:
+    return [{"gene": gene, "cosine": cosine} for gene, cosine in zip(group.genes, group.cosine, strict=True)]
+
+
+def run(
+    url: str,
+    spec: KmeansSpec,
+    *,
+    cluster: ClusterSpec | None,
+    display: Display,
+    report: str | None = None,
+    sets: tuple[str, ...] = (),
+) -> Grouped:
+    """Makes the groups, or finds them made, and tests gene sets (GMT files) on them.
+
+    Raises: any G2VError; InputError also for what quarantines the groups.
+    """
+    known = genesets.read_gmt(sets)  # a broken file is found before any work
+    store = Store.open(url)
+    with store.lock():
+        plan = kmeans.plan(store, spec)
+        summary = _made(store, plan, cluster, display, report)
+    if summary.quarantined:
+        raise InputError(summary.quarantined[0]["reason"])
+    (target,) = plan.targets
+    artifact = store.get("groups", target.name)
+    found = groups.members(artifact.path / "data.parquet")
+    names = _names(target.detail.embedding)
+    enrichment = genesets.enrichment(found.genes, found.group, known, table=names.table) if sets else None
+    return Grouped(artifact=artifact, names=names, groups=groups.groups(found, names), enrichment=enrichment)
+
+
+def _made(store: Store, plan: Plan, cluster: ClusterSpec | None, display: Display, report: str | None) -> Summary:
+    """One part is done in this process, unless a cluster or its report is asked for."""
+    fresh = all(driver.state(store, target) == "fresh" for target in plan.targets)
+    if fresh or (cluster is None and report is None):
+        if not fresh:
+            display.say(f"{plan.stage}: {plan.targets[0].name} ...")
+        return driver.here(kmeans, plan, store)
+    with connect(cluster or ClusterSpec(), display.say) as there, reported(there, report):
+        return driver.drive(kmeans, plan, store, there, display)
+
+
+def _names(embedding: Artifact) -> Names:
+    """The words of an embedding; its vectors stay on the disk, where they may be larger than the memory."""
+    root = arrays.open_group(embedding.path, "embeddings")
+    genes = arrays.strings(root, "gene_id")
+    described = arrays.values(root, "description").tolist() if "description" in root else []
+    return Names(genes, dict(zip(genes.tolist(), described, strict=False)))

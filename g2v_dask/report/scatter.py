@@ -1,0 +1,295 @@
+"""Pictures of maps: a point for every gene, coloured by category or number, chosen genes by name.
+
+Loaded when a picture is drawn, as ``figures``, whose rules hold here too: no backend, the same input gives the same
+bytes, no name is read as markup. Points are one image inside the file, so that an SVG of 20,000 genes stays small;
+their order is shuffled, so that no category lies on top of another.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Normalize, to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from g2v_dask.errors import InputError
+from g2v_dask.report.figures import FORMATS, _saved, _short
+from g2v_dask.report.labels import spread
+
+LONG = 7.5  # inches of the longer side of the map
+FLAT = 0.5  # the shorter side is at least so much of it
+COVERED = 0.3  # of the map by points, were they apart
+SMALLEST, LARGEST = 1.5, 40.0  # area of a point, in square points
+# Okabe and Ito 2008, which the colour-blind tell apart; black, which is for names, is Paul Tol's indigo
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#332288", "#f0e442")
+MOST = 20  # categories with a colour of their own
+UNKNOWN, OTHER, PLAIN, INK = "#cfcfcf", "#8c8c8c", "#4477aa", "#222222"
+ROBUST = (1.0, 99.0)  # percentiles at the ends of a colour scale
+CELLS = 48  # along a side of the grid on which a category is densest
+LABEL, TITLE = 24, 70  # characters
+HALO = [withStroke(linewidth=2.5, foreground="white")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Categories:
+    """A word for each gene."""
+
+    name: str
+    values: Sequence[str]
+    """(genes,); empty where nothing is known."""
+    numbered: bool = False
+    """Whether the words are numbers of groups, to be shown on the map, in their order."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scale:
+    """A number for each gene."""
+
+    name: str
+    values: NDArray[np.float64]
+    """(genes,); NaN where nothing is known."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scatter:
+    """What a picture of a map shows."""
+
+    title: str
+    places: NDArray[np.float64]
+    """(genes, 2)."""
+    colour: Categories | Scale | None = None
+    labels: Mapping[int, str] = field(default_factory=dict)
+    """What to write at some genes, by row."""
+    axes: tuple[str, str] = ("", "")
+    """What the two directions mean, if they mean anything."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Paper:
+    """A frame around all points, in one scale for both directions."""
+
+    low: NDArray[np.float64]
+    """(2,) the lower left corner."""
+    span: NDArray[np.float64]
+    """(2,) width and height, as places are counted."""
+
+    @classmethod
+    def around(cls, places: NDArray[np.float64]) -> _Paper:
+        least, most = places.min(axis=0), places.max(axis=0)
+        span = most - least
+        span = np.maximum(span, FLAT * span.max()) * 1.04 if span.max() > 0 else np.ones(2)
+        return cls(low=(least + most - span) / 2, span=span)
+
+    @property
+    def inches(self) -> NDArray[np.float64]:
+        """(2,) width and height as drawn."""
+        inches: NDArray[np.float64] = LONG * self.span / self.span.max()
+        return inches
+
+    def points(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Places in points (1/72 inch) from the corner."""
+        points: NDArray[np.float64] = (places - self.low) / self.span * self.inches * 72
+        return points
+
+
+def suffix_of(file: Path) -> str:
+    """The format of a picture, by its file's name.
+
+    Raises: InputError for a name that is not of a PNG, SVG or PDF file.
+    """
+    suffix = file.suffix.lower()
+    if suffix not in FORMATS:
+        msg = f"a picture is a .png, .svg or .pdf file; got {str(file)!r}"
+        raise InputError(msg)
+    return suffix
+
+
+def draw(picture: Scatter, file: Path) -> bytes:
+    """A map as a picture in the format of the file's name.
+
+    Raises: InputError for another format.
+    """
+    suffix = suffix_of(file)
+    paper = _Paper.around(picture.places)
+    width, height = paper.inches
+    figure = Figure(figsize=(width + 3, height + 1))
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.25 / (width + 3), 0.4 / (height + 1), width / (width + 3), height / (height + 1)))
+    axes.set_xlim(paper.low[0], paper.low[0] + paper.span[0])
+    axes.set_ylim(paper.low[1], paper.low[1] + paper.span[1])
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel(_short(picture.axes[0], TITLE), fontsize=9, parse_math=False)
+    axes.set_ylabel(_short(picture.axes[1], TITLE), fontsize=9, parse_math=False)
+    axes.set_title(_short(picture.title, TITLE), fontsize=12, loc="left", parse_math=False)
+    size = float(np.clip(COVERED * width * height * 72**2 / len(picture.places), SMALLEST, LARGEST))
+    marks = _coloured(axes, picture, size)
+    _write(axes, marks, picture, paper)
+    return _saved(figure, suffix, bbox_inches="tight", pad_inches=0.12)
+
+
+# -- colours ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Mark:
+    """A number on the map, for a category."""
+
+    text: str
+    colour: str
+    place: NDArray[np.float64]
+
+
+def _coloured(axes: Axes, picture: Scatter, size: float) -> list[_Mark]:
+    """Draws the points and what explains their colours; gives back the numbers that belong on the map."""
+    places, colour = picture.places, picture.colour
+    if colour is None:
+        _points(axes, places, [PLAIN] * len(places), size)
+        return []
+    if isinstance(colour, Scale):
+        _scale(axes, places, colour, size)
+        return []
+    return _categories(axes, places, colour, size)
+
+
+def _points(axes: Axes, places: NDArray[np.float64], colours: Any, size: float, **how: Any) -> Any:
+    """Draws points in a fixed random order."""
+    order = np.random.default_rng(0).permutation(len(places))
+    some = np.asarray(colours)[order]
+    return axes.scatter(*places[order].T, s=size, c=some, linewidths=0, rasterized=True, **how)
+
+
+def _scale(axes: Axes, places: NDArray[np.float64], colour: Scale, size: float) -> None:
+    """Points by number, those without one in grey below the others, and the colour bar."""
+    known = np.isfinite(colour.values)
+    _points(axes, places[~known], [UNKNOWN] * int((~known).sum()), size)
+    if not known.any():
+        return
+    values = colour.values[known]
+    low, high = (float(v) for v in np.percentile(values, ROBUST))
+    beyond = {(True, True): "both", (True, False): "min", (False, True): "max"}
+    points = _points(axes, places[known], values, size, cmap="viridis", norm=Normalize(low, max(high, low + 1e-12)))
+    inset = axes.inset_axes((1.04, 0.5, 0.025, 0.42))
+    bar = axes.figure.colorbar(
+        points, cax=inset, extend=beyond.get((bool(values.min() < low), bool(values.max() > high)), "neither")
+    )
+    bar.outline.set_visible(False)
+    inset.tick_params(labelsize=9)
+    inset.set_title(_short(colour.name, 40), fontsize=10, loc="left", pad=14, parse_math=False)
+    if not known.all():
+        _legend(axes, [("unknown", int((~known).sum()), UNKNOWN)], title="", top=0.46)
+
+
+def _categories(axes: Axes, places: NDArray[np.float64], colour: Categories, size: float) -> list[_Mark]:
+    """Points by category, those without one in grey below the others, and the legend."""
+    counts = Counter(value for value in colour.values if value)
+    words = sorted(counts, key=_by_number) if colour.numbered else sorted(counts, key=lambda w: (-counts[w], w))
+    kept = words if len(words) <= MOST else sorted(words, key=lambda w: (-counts[w], w))[:MOST]
+    kept = [word for word in words if word in set(kept)]
+    colours = dict(zip(kept, _colours(len(kept)), strict=True))
+    values = np.array(colour.values, dtype=np.str_)
+    known = values != ""
+    _points(axes, places[~known], [UNKNOWN] * int((~known).sum()), size)
+    _points(axes, places[known], [colours.get(word, OTHER) for word in values[known].tolist()], size)
+    shown = colour.numbered or len(kept) > len(COLOURS)
+    numbers = {word: (word if colour.numbered else str(n)) for n, word in enumerate(kept, start=1)} if shown else {}
+    rows = [(_entry(word, numbers), counts[word], colours[word]) for word in kept]
+    rest = [word for word in words if word not in colours]
+    if rest:
+        rows.append((f"{len(rest):,} others", sum(counts[word] for word in rest), OTHER))
+    if not known.all():
+        rows.append(("unknown", int((~known).sum()), UNKNOWN))
+    _legend(axes, rows, title=colour.name, top=1.0)
+    return [
+        _Mark(text=number, colour=colours[word], place=_densest(places, values == word))
+        for word, number in numbers.items()
+    ]
+
+
+def _by_number(word: str) -> tuple[int, str]:
+    return (int(word), "") if word.isdecimal() else (1 << 62, word)
+
+
+def _entry(word: str, numbers: Mapping[str, str]) -> str:
+    number = numbers.get(word, word)
+    return word if number == word else f"{number}  {word}"
+
+
+def _colours(count: int) -> list[str]:
+    """So many colours: the palette, then lighter, then darker."""
+    base = [np.array(to_rgb(c)) for c in COLOURS]
+    turns = [base, [0.5 + c / 2 for c in base], [c * 0.55 for c in base]]
+    return [to_hex(c) for turn in turns for c in turn][:count]
+
+
+def _densest(places: NDArray[np.float64], chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Where most members of a category lie; the median of one that is split may lie in another."""
+    paper = _Paper.around(places)
+    own = places[chosen]
+    cells = np.clip((own - paper.low) / paper.span * CELLS, 0, CELLS - 1).astype(np.int64)
+    grid = np.zeros((CELLS, CELLS))
+    np.add.at(grid, (cells[:, 0], cells[:, 1]), 1)
+    dense = gaussian_filter(grid, sigma=2.0, mode="constant")[cells[:, 0], cells[:, 1]]
+    place: NDArray[np.float64] = np.median(own[dense >= dense.max() * (1 - 1e-9)], axis=0)
+    return place
+
+
+def _legend(axes: Axes, rows: Sequence[tuple[str, int, str]], *, title: str, top: float) -> None:
+    """Colours, words, and how many genes; words are set after it is made, since a leading ``_`` would hide one."""
+    handles = [Line2D([], [], linestyle="", marker="o", markersize=7, color=colour) for _, _, colour in rows]
+    legend = axes.legend(
+        handles, ["-"] * len(rows), loc="upper left", bbox_to_anchor=(1.02, top), frameon=False, fontsize=9,
+        title="-" if title else None, title_fontsize=10, alignment="left", handletextpad=0.2, borderaxespad=0,
+    )  # fmt: skip
+    legend.get_title().set(text=_short(title, 40), parse_math=False)
+    for text, (word, count, _) in zip(legend.get_texts(), rows, strict=True):
+        text.set(text=f"{_short(word, 40)} ({count:,})", parse_math=False)
+
+
+# -- names --------------------------------------------------------------------------------------------------
+
+
+def _write(axes: Axes, marks: Sequence[_Mark], picture: Scatter, paper: _Paper) -> None:
+    """Writes the numbers of categories, then the names of chosen genes beside them."""
+    for mark in marks:
+        axes.annotate(
+            mark.text, mark.place, fontsize=10, fontweight="bold", color=INK, ha="center", va="center_baseline",
+            zorder=5, bbox={"boxstyle": "round,pad=0.18", "fc": "white", "ec": mark.colour, "lw": 1.4, "alpha": 0.9},
+        )  # fmt: skip
+    if not picture.labels:
+        return
+    named = picture.places[list(picture.labels)]
+    words = [_short(text, LABEL) for text in picture.labels.values()]
+    anchors = paper.points(named)
+    spots = spread(
+        anchors,
+        np.array([_size(word, 9) for word in words]),
+        paper.points(picture.places),
+        taken=[(paper.points(mark.place), _size(mark.text, 11) + 4) for mark in marks],
+        paper=paper.inches * 72,
+    )
+    for colour, line in (("white", 3.2), (INK, 1.3)):
+        axes.scatter(*named.T, s=38, facecolors="none", edgecolors=colour, linewidths=line, zorder=6)
+    for word, place, away in zip(words, named, spots - anchors, strict=True):
+        axes.annotate(
+            word, place, xytext=away, textcoords="offset points", fontsize=9, color="black", ha="center", va="center",
+            zorder=8, path_effects=HALO, parse_math=False,
+            arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 3.5},
+        )  # fmt: skip
+
+
+def _size(word: str, points: float) -> NDArray[np.float64]:
+    """Width and height of a word of that font size, by and large: capitals of the font are about so wide."""
+    return np.array([0.68 * len(word), 1.15]) * points
