@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import click
 
+from g2v_dask.cli_groups import kmeans
 from g2v_dask.cli_options import (
     cluster_of,
     display_of,
@@ -26,6 +27,7 @@ from g2v_dask.cli_options import (
     work_options,
 )
 from g2v_dask.cli_questions import analogy, ask, similar
+from g2v_dask.cli_stability import stability
 from g2v_dask.errors import G2VError, InputError, SpecError
 from g2v_dask.options import check_name, nearest
 from g2v_dask.spec import STAGES, ClusterSpec, ImportSpec, RunSpec
@@ -265,8 +267,8 @@ def _kind_and_name(text: str) -> tuple[str, str]:
     return kind, check_name(name)
 
 
-for question in (similar, analogy, ask):
-    cli.add_command(question)
+for command_ in (similar, analogy, ask, kmeans, stability):
+    cli.add_command(command_)
 
 
 # -- running ------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from typing import Any
 
 import faiss
 import numpy as np
+import zarr
 from numpy.typing import NDArray
 
 from g2v_dask import arrays, exchange
@@ -192,10 +193,7 @@ def load(store: Store, artifact: Artifact) -> Embedding:
     """An embedding in memory, from its artifact."""
     root = arrays.open_group(artifact.path, "embeddings")
     card: Any = root.attrs["card"]
-    genes = arrays.strings(root, "gene_id")
-    descriptions = None
-    if "description" in root:
-        descriptions = dict(zip(genes.tolist(), arrays.values(root, "description").tolist(), strict=True))
+    genes, descriptions = _words(root)
     index = _index_of(store, artifact)
     return Embedding(
         name=artifact.name,
@@ -207,6 +205,19 @@ def load(store: Store, artifact: Artifact) -> Embedding:
         norms=() if index is None else _open_norms(index),
         descriptions=descriptions,
     )
+
+
+def names(artifact: Artifact) -> Names:
+    """The words of an embedding; its vectors stay on the disk, where they may be larger than the memory."""
+    return Names(*_words(arrays.open_group(artifact.path, "embeddings")))
+
+
+def _words(root: zarr.Group) -> tuple[NDArray[np.str_], dict[str, str] | None]:
+    """An embedding's genes, and its own descriptions of them if it has any."""
+    genes = arrays.strings(root, "gene_id")
+    if "description" not in root:
+        return genes, None
+    return genes, dict(zip(genes.tolist(), arrays.values(root, "description").tolist(), strict=True))
 
 
 def _index_of(store: Store, artifact: Artifact) -> Artifact | None:

@@ -262,6 +262,24 @@ class MapSpec(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReportSpec(Spec):
+    """What a run asks and draws when all else is done; it makes nothing in the store."""
+
+    name: str | None = option("embedding to ask [the one that the run made]", None)
+    similar: tuple[str, ...] = option("genes whose nearest ones are listed", ())
+    solve: tuple[str, ...] = option("questions A − B = ? − C, as 'A B C'", ())
+    k: int = option("answers a question", 5, low=1)
+    figure: str | None = option("picture of the map, coloured by groups (.png .svg .pdf)", None, path=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for question in self.solve:
+            if len(question.split()) != 3:
+                msg = f"report: solve takes three genes, as in 'BRCA1 BRCA2 TP53'; got {question!r}"
+                raise SpecError(msg)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClusterSpec(Spec):
     """Where work runs."""
 
@@ -282,11 +300,12 @@ STAGES: dict[str, type[Spec]] = {
     "kmeans": KmeansSpec,
     "map": MapSpec,
 }
+STEPS: dict[str, type[Spec]] = {**STAGES, "report": ReportSpec}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One stage of a run. ``for_each`` repeats it for every dataset; ``{dataset}`` stands in its texts."""
+    """One stage of a run, or its report. ``for_each`` repeats it for every dataset; ``{dataset}`` stands in its texts."""
 
     stage: str
     values: Mapping[str, Any]
@@ -295,7 +314,7 @@ class Step:
 
     def specs(self, datasets: typing.Iterable[str]) -> Iterator[Spec]:
         """The specs of this step, one, or one a dataset."""
-        cls = STAGES[self.stage]
+        cls = STEPS[self.stage]
         if self.for_each is None:
             yield cls.build(self.values, base=self.base)
             return
@@ -341,7 +360,7 @@ class RunSpec:
     @classmethod
     def build(cls, table: Mapping[str, Any], *, base: Path) -> RunSpec:
         """A run from a parsed TOML table."""
-        known = ("store", "cluster", *STAGES)
+        known = ("store", "cluster", *STEPS)
         for key in table:
             if key not in known:
                 msg = f"spec: unknown key {key!r}{nearest(key, known)}; known: {', '.join(known)}"
@@ -354,7 +373,7 @@ class RunSpec:
         if not isinstance(cluster, Mapping):
             msg = f"spec: cluster must be a table, got {cluster!r}"
             raise SpecError(msg)
-        steps = tuple(step for stage in STAGES if stage in table for step in _steps(stage, table[stage], base))
+        steps = tuple(step for stage in STEPS if stage in table for step in _steps(stage, table[stage], base))
         _check_pairs([s for s in steps if s.stage == "pairs" and s.for_each is None])
         return cls(store=under(base, store), cluster=ClusterSpec.build(cluster), steps=steps)
 

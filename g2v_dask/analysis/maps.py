@@ -24,7 +24,6 @@ from g2v_dask.spec import MapSpec
 FEWEST = 4  # genes of a map
 EXAGGERATED = 250  # iterations of t-SNE with attraction × 12 (van der Maaten 2014; Belkina et al. 2019)
 EVERY = 25  # iterations between two reports
-LIBRARIES = {"tsne": "openTSNE", "umap": "umap", "pca": "sklearn"}
 
 Progress = Callable[[int, int, str], None]
 """``progress(done, total, note)``."""
@@ -37,7 +36,7 @@ class Map:
     places: NDArray[np.float64]
     """(genes, 2)."""
     facts: dict[str, Any]
-    """What vectors and spec determine: components and variance that PCA left, KL divergence of t-SNE."""
+    """What vectors and spec determine: components that PCA left, their share of variance, KL divergence of t-SNE."""
 
 
 def memory_bytes(genes: int, components: int, spec: MapSpec) -> int:
@@ -80,10 +79,9 @@ def places(vectors: NDArray[np.floating[Any]], spec: MapSpec, progress: Progress
     """
     check(len(vectors), spec)
     x, kept = components(vectors, 2 if spec.method == "pca" else spec.pca)
-    facts: dict[str, Any] = {"components": x.shape[1], "variance": kept.tolist()}
+    facts: dict[str, Any] = {"components": x.shape[1], "variance": float(kept.sum())}
     if spec.method == "pca":
-        return Map(places=_two(x), facts=facts)
-    facts["variance"] = float(kept.sum())
+        return Map(places=_two(x), facts={**facts, "shares": _two(kept[None])[0].tolist()})
     if spec.method == "umap":
         return Map(places=_umap(x, spec), facts=facts)
     found, divergence = _tsne(x, spec, progress)
@@ -161,7 +159,6 @@ def _umap(x: NDArray[np.float64], spec: MapSpec) -> NDArray[np.float64]:
     with warnings.catch_warnings():
         # the index would place new vectors on a map that is there; nobody asks for that
         warnings.filterwarnings("ignore", message=r"precomputed_knn\[2\] \(knn_search_index\) is not an NNDescent")
-        # vectors that are equal to all their neighbours, or far from all
         model = lib.UMAP(
             n_neighbors=spec.neighbours,
             min_dist=spec.min_dist,

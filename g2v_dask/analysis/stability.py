@@ -41,10 +41,15 @@ class Overlap:
     high: float
     """95 % quantile over genes."""
 
+    @property
+    def range(self) -> str:
+        """The two quantiles, in words."""
+        return f"{self.low:.2f} to {self.high:.2f}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How alike two embeddings are; or all of them: each gene's overlap, and the two last, are then means over pairs."""
+    """How alike two embeddings are; of all, each gene's overlap and the two last are means over pairs."""
 
     overlaps: tuple[Overlap, ...]
     procrustes: float
@@ -93,8 +98,9 @@ class Stability:
         return tuple(k / (len(self.genes) - 1) for k in self.ks)
 
     def least_stable(self, count: int = LISTED) -> tuple[GeneOverlap, ...]:
-        """Genes of the lowest overlap at the first k; ties by the next k, then by gene id."""
-        order = np.lexsort(self.overlaps[::-1])[:count]
+        """Genes of the lowest overlap at the first k; ties by the next k, then by gene id. None that keep all."""
+        moved = np.flatnonzero((self.overlaps < 1).any(axis=0))
+        order = moved[np.lexsort(self.overlaps[::-1, moved])][:count]
         return tuple(GeneOverlap(gene=str(self.genes[g]), overlaps=tuple(self.overlaps[:, g].tolist())) for g in order)
 
     def as_json(self) -> dict[str, Any]:

@@ -6,16 +6,13 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from g2v_dask import arrays, driver
+from g2v_dask import query
 from g2v_dask.analysis import genesets, groups
 from g2v_dask.analysis.genesets import Enriched, Enrichment
 from g2v_dask.analysis.groups import Group
-from g2v_dask.cluster import connect
-from g2v_dask.driver import Summary
 from g2v_dask.errors import InputError
-from g2v_dask.flows.pipeline import reported
+from g2v_dask.flows.pipeline import made
 from g2v_dask.names import Names
-from g2v_dask.parts import Plan
 from g2v_dask.progress import Display
 from g2v_dask.spec import ClusterSpec, KmeansSpec
 from g2v_dask.stages import kmeans
@@ -81,31 +78,20 @@ def run(
     store = Store.open(url)
     with store.lock():
         plan = kmeans.plan(store, spec)
-        summary = _made(store, plan, cluster, display, report)
+        summary = made(
+            kmeans,
+            plan,
+            store,
+            here=cluster is None and report is None,
+            cluster=cluster,
+            display=display,
+            report=report,
+        )
     if summary.quarantined:
         raise InputError(summary.quarantined[0]["reason"])
     (target,) = plan.targets
     artifact = store.get("groups", target.name)
     found = groups.members(artifact.path / "data.parquet")
-    names = _names(target.detail.embedding)
+    names = query.names(target.detail.embedding)
     enrichment = genesets.enrichment(found.genes, found.group, known, table=names.table) if sets else None
     return Grouped(artifact=artifact, names=names, groups=groups.groups(found, names), enrichment=enrichment)
-
-
-def _made(store: Store, plan: Plan, cluster: ClusterSpec | None, display: Display, report: str | None) -> Summary:
-    """One part is done in this process, unless a cluster or its report is asked for."""
-    fresh = all(driver.state(store, target) == "fresh" for target in plan.targets)
-    if fresh or (cluster is None and report is None):
-        if not fresh:
-            display.say(f"{plan.stage}: {plan.targets[0].name} ...")
-        return driver.here(kmeans, plan, store)
-    with connect(cluster or ClusterSpec(), display.say) as there, reported(there, report):
-        return driver.drive(kmeans, plan, store, there, display)
-
-
-def _names(embedding: Artifact) -> Names:
-    """The words of an embedding; its vectors stay on the disk, where they may be larger than the memory."""
-    root = arrays.open_group(embedding.path, "embeddings")
-    genes = arrays.strings(root, "gene_id")
-    described = arrays.values(root, "description").tolist() if "description" in root else []
-    return Names(genes, dict(zip(genes.tolist(), described, strict=False)))

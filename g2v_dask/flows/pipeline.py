@@ -14,8 +14,9 @@ from g2v_dask import driver, stages
 from g2v_dask.cluster import Cluster, connect
 from g2v_dask.driver import Summary
 from g2v_dask.errors import SpecError
+from g2v_dask.flows import reports
 from g2v_dask.options import Spec
-from g2v_dask.parts import Target
+from g2v_dask.parts import Plan, Stage, Target
 from g2v_dask.progress import Display
 from g2v_dask.spec import (
     ClusterSpec,
@@ -26,6 +27,7 @@ from g2v_dask.spec import (
     MapSpec,
     MergeSpec,
     PairsSpec,
+    ReportSpec,
     RunSpec,
     Step,
     TrainSpec,
@@ -56,6 +58,9 @@ def run_all(
         members = _Members(store)
         for step in spec.steps:
             for stage_spec in members.specs(step):
+                if isinstance(stage_spec, ReportSpec):
+                    summaries.append(reports.answered(store, stage_spec))
+                    continue
                 summary = _one(store, stage_spec, there, display)
                 summaries.append(summary)
                 if not summary.names:
@@ -74,11 +79,11 @@ def plan_all(spec: RunSpec) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     waiting_for: str | None = None
     for step in spec.steps:
-        if waiting_for not in (None, step.stage):
+        waiting = waiting_for not in (None, step.stage)
+        if waiting or step.stage == "report":
             name = str(step.values.get("name", "*"))
-            rows.append(
-                {"stage": step.stage, "name": name, "parts": None, "bytes": None, "state": f"after {waiting_for}"}
-            )
+            state = f"after {waiting_for}" if waiting else "todo"
+            rows.append({"stage": step.stage, "name": name, "parts": None, "bytes": None, "state": state})
             continue
         for stage_spec in members.specs(step):
             plan = stages.load(step.stage).plan(store, stage_spec)
@@ -107,6 +112,26 @@ def _one(store: Store, spec: Spec, there: Cluster, display: Display) -> Summary:
     summary = driver.drive(stage, plan, store, there, display)
     display.say(_line(summary))
     return summary
+
+
+def made(
+    stage: Stage,
+    plan: Plan,
+    store: Store,
+    *,
+    here: bool,
+    cluster: ClusterSpec | None,
+    display: Display,
+    report: str | None,
+) -> Summary:
+    """Makes what a plan asks for, in this process if it is small (``here``) or made already, else on a cluster.
+
+    The caller holds the store's lock.
+    """
+    if here or all(driver.state(store, target) == "fresh" for target in plan.targets):
+        return driver.here(stage, plan, store)
+    with connect(cluster or ClusterSpec(), display.say) as there, reported(there, report):
+        return driver.drive(stage, plan, store, there, display)
 
 
 def _line(summary: Summary) -> str:
@@ -196,7 +221,7 @@ class _Members:
             return dataclasses.replace(spec, datasets=tuple(sorted(set(self._made["pairs"]))))
         if isinstance(spec, TrainSpec) and spec.source is None:
             return self._only(spec, "source", "merge", "cooccur")
-        if isinstance(spec, IndexSpec | KmeansSpec | MapSpec) and spec.name is None:
+        if isinstance(spec, IndexSpec | KmeansSpec | MapSpec | ReportSpec) and spec.name is None:
             return self._only(spec, "name", "train")
         return spec
 

@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 
 from g2v_dask import driver, query
 from g2v_dask.answers import Analogies, Analogy, NearPair, NearPairs
-from g2v_dask.cluster import connect
-from g2v_dask.flows.pipeline import reported
+from g2v_dask.flows.pipeline import made
 from g2v_dask.machine import cores
 from g2v_dask.progress import Display
 from g2v_dask.questions import BatchSpec, BestSpec, NearSpec
@@ -44,18 +43,14 @@ def run(
     Raises: any G2VError; what parts have done stays for the next try.
     """
     store = Store.open(url)
-    where = cluster or ClusterSpec()
     with store.lock():
         plan = search.plan(store, spec)
         target = plan.targets[0]
-        alone = cluster is None and not isinstance(spec, BestSpec) and len(target.parts) == 1
-        if alone or driver.state(store, target) == "fresh":
-            driver.here(search, plan, store)
-        else:
-            if isinstance(spec, BestSpec):
-                display.say(_forecast(spec, target, where))
-            with connect(where, display.say) as there, reported(there, report):
-                driver.drive(search, plan, store, there, display)
+        best = isinstance(spec, BestSpec)
+        if best and driver.state(store, target) != "fresh":
+            display.say(_forecast(spec, target, cluster or ClusterSpec()))
+        here = cluster is None and not best and len(target.parts) == 1
+        made(search, plan, store, here=here, cluster=cluster, display=display, report=report)
     artifact = store.get("answers", target.name)
     return Answered(
         key=artifact.key, embedding=query.load(store, target.detail.embedding), answers=read(artifact, spec)

@@ -79,8 +79,11 @@ def train(
     store = Store.open(url)
     stage = stages.load(spec.stage())
     with store.lock(), connect(cluster, display.say) as there, reported(there, report):
-        plan = Plan(stage=spec.stage(), targets=tuple(t for s in specs for t in stage.plan(store, s).targets))
-        summary = driver.drive(stage, plan, store, there, display)
+        plans = [stage.plan(store, one) for one in specs]
+        for note in plans[0].notes:  # those of the others differ in the name alone
+            display.say(note)
+        whole = Plan(stage=spec.stage(), targets=tuple(target for plan in plans for target in plan.targets))
+        summary = driver.drive(stage, whole, store, there, display)
     for refused in summary.quarantined:
         msg = f"{refused['name']} cannot be trained, so there is nothing to compare: {refused['reason']}"
         raise InputError(msg)

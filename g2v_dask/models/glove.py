@@ -162,7 +162,7 @@ def train(
             done = State(rows=state.rows, columns=state.columns, losses=losses)
             return trained(matrix, known, done, spec, facts={"solver": solver})
         columns, _ = _side(logs, known, setting, "columns", state.columns, rows)
-        state = als.balanced(State(rows=rows, columns=columns, losses=losses), known)
+        state = als.balanced(als.onward(state, rows, columns, losses), known)
         if len(losses) % spec.checkpoint == 0:
             checkpoints.save(len(losses), **state.arrays())
 

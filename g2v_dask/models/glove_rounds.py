@@ -106,7 +106,7 @@ def run_part(work: Work, matrix: tiles.TileMatrix, spec: TrainSpec, solver: als.
         loss = sum(float(files.band(work.round - 2, b)["loss"]) for b in range(setting.bands))
         known = files.known()
         losses = (*before.losses, loss / (2 * known.entries))
-        state = als.balanced(State(rows=rows, columns=columns, losses=losses), known)
+        state = als.balanced(als.onward(before, rows, columns, losses), known)
         return files.keep("state", state.arrays(), {})
     return _half_pass(work, files, setting, band, "rows" if what == "rows" else "columns")
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import Normalize, to_hex, to_rgb
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
@@ -31,12 +31,20 @@ LONG = 7.5  # inches of the longer side of the map
 FLAT = 0.5  # the shorter side is at least so much of it
 COVERED = 0.3  # of the map by points, were they apart
 SMALLEST, LARGEST = 1.5, 40.0  # area of a point, in square points
-# Okabe and Ito 2008, which the colour-blind tell apart; black, which is for names, is Paul Tol's indigo
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#332288", "#f0e442")
-MOST = 20  # categories with a colour of their own
-UNKNOWN, OTHER, PLAIN, INK = "#cfcfcf", "#8c8c8c", "#4477aa", "#222222"
+COLOURS = (
+    # Okabe and Ito 2008, which the colour-blind tell apart; black, which is for names, is Paul Tol's indigo
+    *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#332288", "#f0e442"),
+    # Paul Tol's muted ones and four more: from here on numbers tell categories apart
+    *("#882255", "#999933", "#117733", "#cc6677", "#44aa99", "#aa4499", "#ddcc77", "#88ccee"),
+    *("#661100", "#6699cc", "#f4a582", "#8f6bb3"),
+)
+APART = 8  # categories that colours alone tell apart
+MOST = len(COLOURS)  # categories with a colour of their own
+UNKNOWN, OTHER, PLAIN, INK = "#d6d6d6", "#a6a6a6", "#4477aa", "#222222"
+PALE = "#a9c3de"  # of a category that more than half of the genes have: the others must be seen among them
 ROBUST = (1.0, 99.0)  # percentiles at the ends of a colour scale
 CELLS = 48  # along a side of the grid on which a category is densest
+CLEAR = 19.0  # points between the middles of two numbers, or of a number and a named gene
 LABEL, TITLE = 24, 70  # characters
 HALO = [withStroke(linewidth=2.5, foreground="white")]
 
@@ -150,6 +158,7 @@ class _Mark:
     text: str
     colour: str
     place: NDArray[np.float64]
+    """On paper, in points."""
 
 
 def _coloured(axes: Axes, picture: Scatter, size: float) -> list[_Mark]:
@@ -161,14 +170,14 @@ def _coloured(axes: Axes, picture: Scatter, size: float) -> list[_Mark]:
     if isinstance(colour, Scale):
         _scale(axes, places, colour, size)
         return []
-    return _categories(axes, places, colour, size)
+    return _categories(axes, picture, colour, size)
 
 
 def _points(axes: Axes, places: NDArray[np.float64], colours: Any, size: float, **how: Any) -> Any:
     """Draws points in a fixed random order."""
     order = np.random.default_rng(0).permutation(len(places))
-    some = np.asarray(colours)[order]
-    return axes.scatter(*places[order].T, s=size, c=some, linewidths=0, rasterized=True, **how)
+    x, y = places[order].T
+    return axes.scatter(x, y, s=size, c=np.asarray(colours)[order], linewidths=0, rasterized=True, **how)
 
 
 def _scale(axes: Axes, places: NDArray[np.float64], colour: Scale, size: float) -> None:
@@ -192,18 +201,20 @@ def _scale(axes: Axes, places: NDArray[np.float64], colour: Scale, size: float) 
         _legend(axes, [("unknown", int((~known).sum()), UNKNOWN)], title="", top=0.46)
 
 
-def _categories(axes: Axes, places: NDArray[np.float64], colour: Categories, size: float) -> list[_Mark]:
+def _categories(axes: Axes, picture: Scatter, colour: Categories, size: float) -> list[_Mark]:
     """Points by category, those without one in grey below the others, and the legend."""
+    places = picture.places
     counts = Counter(value for value in colour.values if value)
     words = sorted(counts, key=_by_number) if colour.numbered else sorted(counts, key=lambda w: (-counts[w], w))
     kept = words if len(words) <= MOST else sorted(words, key=lambda w: (-counts[w], w))[:MOST]
     kept = [word for word in words if word in set(kept)]
-    colours = dict(zip(kept, _colours(len(kept)), strict=True))
+    colours = dict(zip(kept, COLOURS, strict=False))
+    colours |= {word: PALE for word in kept if 2 * counts[word] > counts.total() and not colour.numbered}
     values = np.array(colour.values, dtype=np.str_)
     known = values != ""
     _points(axes, places[~known], [UNKNOWN] * int((~known).sum()), size)
     _points(axes, places[known], [colours.get(word, OTHER) for word in values[known].tolist()], size)
-    shown = colour.numbered or len(kept) > len(COLOURS)
+    shown = colour.numbered or len(kept) > APART
     numbers = {word: (word if colour.numbered else str(n)) for n, word in enumerate(kept, start=1)} if shown else {}
     rows = [(_entry(word, numbers), counts[word], colours[word]) for word in kept]
     rest = [word for word in words if word not in colours]
@@ -212,10 +223,7 @@ def _categories(axes: Axes, places: NDArray[np.float64], colour: Categories, siz
     if not known.all():
         rows.append(("unknown", int((~known).sum()), UNKNOWN))
     _legend(axes, rows, title=colour.name, top=1.0)
-    return [
-        _Mark(text=number, colour=colours[word], place=_densest(places, values == word))
-        for word, number in numbers.items()
-    ]
+    return _marks(picture, values, numbers, colours)
 
 
 def _by_number(word: str) -> tuple[int, str]:
@@ -227,23 +235,38 @@ def _entry(word: str, numbers: Mapping[str, str]) -> str:
     return word if number == word else f"{number}  {word}"
 
 
-def _colours(count: int) -> list[str]:
-    """So many colours: the palette, then lighter, then darker."""
-    base = [np.array(to_rgb(c)) for c in COLOURS]
-    turns = [base, [0.5 + c / 2 for c in base], [c * 0.55 for c in base]]
-    return [to_hex(c) for turn in turns for c in turn][:count]
+def _marks(
+    picture: Scatter, values: NDArray[np.str_], numbers: Mapping[str, str], colours: Mapping[str, str]
+) -> list[_Mark]:
+    """The numbers of categories, each where most of its genes lie, but off named genes and other numbers.
+
+    The median would be nearer to what is usual; but that of a category in two pieces may lie in another.
+    """
+    paper = _Paper.around(picture.places)
+    points = paper.points(picture.places)
+    taken = [points[row] for row in picture.labels]
+    marks = []
+    for word, number in numbers.items():
+        own = points[values == word]
+        near = _dense(own, paper)
+        clear = np.ones(len(own), dtype=np.bool_)
+        for other in taken:
+            clear &= np.abs(own - other).max(axis=1) > CLEAR
+        best = np.where(clear, near, -1.0) if clear.any() else near
+        place = np.median(own[best >= best.max() * (1 - 1e-9)], axis=0)
+        taken.append(place)
+        marks.append(_Mark(text=number, colour=colours[word], place=place))
+    return marks
 
 
-def _densest(places: NDArray[np.float64], chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Where most members of a category lie; the median of one that is split may lie in another."""
-    paper = _Paper.around(places)
-    own = places[chosen]
-    cells = np.clip((own - paper.low) / paper.span * CELLS, 0, CELLS - 1).astype(np.int64)
+def _dense(own: NDArray[np.float64], paper: _Paper) -> NDArray[np.float64]:
+    """How many others lie around each point, on a smoothed grid."""
+    sides = paper.inches * 72 / CELLS
+    cells = np.clip(own / sides, 0, CELLS - 1).astype(np.int64)
     grid = np.zeros((CELLS, CELLS))
     np.add.at(grid, (cells[:, 0], cells[:, 1]), 1)
-    dense = gaussian_filter(grid, sigma=2.0, mode="constant")[cells[:, 0], cells[:, 1]]
-    place: NDArray[np.float64] = np.median(own[dense >= dense.max() * (1 - 1e-9)], axis=0)
-    return place
+    dense: NDArray[np.float64] = gaussian_filter(grid, sigma=2.0, mode="constant")[cells[:, 0], cells[:, 1]]
+    return dense
 
 
 def _legend(axes: Axes, rows: Sequence[tuple[str, int, str]], *, title: str, top: float) -> None:
@@ -265,7 +288,8 @@ def _write(axes: Axes, marks: Sequence[_Mark], picture: Scatter, paper: _Paper) 
     """Writes the numbers of categories, then the names of chosen genes beside them."""
     for mark in marks:
         axes.annotate(
-            mark.text, mark.place, fontsize=10, fontweight="bold", color=INK, ha="center", va="center_baseline",
+            mark.text, tuple(mark.place.tolist()), xycoords="axes points", fontsize=10, fontweight="bold", color=INK, ha="center",
+            va="center_baseline",
             zorder=5, bbox={"boxstyle": "round,pad=0.18", "fc": "white", "ec": mark.colour, "lw": 1.4, "alpha": 0.9},
         )  # fmt: skip
     if not picture.labels:
@@ -277,11 +301,12 @@ def _write(axes: Axes, marks: Sequence[_Mark], picture: Scatter, paper: _Paper) 
         anchors,
         np.array([_size(word, 9) for word in words]),
         paper.points(picture.places),
-        taken=[(paper.points(mark.place), _size(mark.text, 11) + 4) for mark in marks],
+        taken=[(mark.place, _size(mark.text, 11) + 4) for mark in marks],
         paper=paper.inches * 72,
     )
+    x, y = named.T
     for colour, line in (("white", 3.2), (INK, 1.3)):
-        axes.scatter(*named.T, s=38, facecolors="none", edgecolors=colour, linewidths=line, zorder=6)
+        axes.scatter(x, y, s=38, facecolors="none", edgecolors=colour, linewidths=line, zorder=6)
     for word, place, away in zip(words, named, spots - anchors, strict=True):
         axes.annotate(
             word, place, xytext=away, textcoords="offset points", fontsize=9, color="black", ha="center", va="center",

@@ -1,20 +1,14 @@
-"""The report on how stable embeddings are: tables, picture, files. Loaded by that command alone: matplotlib is slow."""
+"""The report on how stable embeddings are: two tables, a picture, files."""
 
 from __future__ import annotations
 
-import io
-import os
+import importlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
-from numpy.typing import NDArray
-
-from g2v_dask.analysis.stability import Agreement, Overlap, Stability
+from g2v_dask.analysis.stability import Agreement, Stability
 from g2v_dask.errors import InputError
 from g2v_dask.files import write_file
 from g2v_dask.names import Names
@@ -22,11 +16,10 @@ from g2v_dask.report.markdown import body, escape
 from g2v_dask.report.saved import write, writing
 from g2v_dask.report.sheets import Column, Picture, Sheet
 
-DPI = 144
-BLUE, BAND, DARK = "#4477aa", "#e3e9f1", "#222222"
-MOST_BARS = 50  # of a histogram, and one for 0
-PRINTED = 10  # embeddings up to which each cell of the heat map holds its number
-LABEL = 24  # characters of a name
+
+def _overlaps() -> Any:
+    """The module that draws, loaded for the picture alone."""
+    return importlib.import_module("g2v_dask.report.overlaps")
 
 
 def sheets(found: Stability, names: Names) -> tuple[Sheet, Sheet]:
@@ -53,17 +46,14 @@ def sheets(found: Stability, names: Names) -> tuple[Sheet, Sheet]:
         title="The least stable genes",
         columns=(Column(name="Gene"), *overlap, Column(name="Description")),
         rows=tuple((gene, *(f"{o:.3f}" for o in overlaps), gene.description) for gene, overlaps in least),
+        notes=() if least else ("None: all genes keep all their nearest genes.",),
     )
     return pairs, genes
 
 
 def _cells(pair: Agreement) -> tuple[str, ...]:
-    overlaps = (f"{o.mean:.3f} ({_range(o)})" for o in pair.overlaps)
+    overlaps = (f"{o.mean:.3f} ({o.range})" for o in pair.overlaps)
     return (*overlaps, f"{pair.procrustes:.4f}", f"{pair.rank_correlation:.4f}")
-
-
-def _range(overlap: Overlap) -> str:
-    return f"{overlap.low:.2f}–{overlap.high:.2f}"  # noqa: RUF001  (a range takes the longer dash)
 
 
 def _facts(found: Stability) -> tuple[str, ...]:
@@ -93,9 +83,8 @@ def with_picture(pages: tuple[Sheet, Sheet], found: Stability) -> tuple[Sheet, S
     """The tables, with the picture under the first."""
     pairs, genes = pages
     heat = "" if len(found.pairs) == 1 else f"; right, mean overlap of the {found.ks[0]} nearest, pair by pair"
-    caption = f"How many genes keep which share of their nearest genes{heat}"
-    drawn = Picture(png=picture(found), caption=caption)
-    return Sheet(**{**vars(pairs), "picture": drawn}), genes
+    caption = f"How many genes keep which part of their nearest genes{heat}"
+    return replace(pairs, picture=Picture(png=_overlaps().picture(found), caption=caption)), genes
 
 
 def write_markdown(path: Path, pages: Sequence[Sheet]) -> None:
@@ -111,68 +100,3 @@ def write_markdown(path: Path, pages: Sequence[Sheet]) -> None:
         with writing(picture):
             write_file(picture, drawn.png)
     write(path, "\n".join(f"# {escape(page.title)}\n\n{body(page, picture.name)}" for page in pages))
-
-
-# -- drawing ------------------------------------------------------------------------------------------------
-
-
-def picture(found: Stability) -> bytes:
-    """How the genes' overlaps are distributed, at each k; of more than two embeddings also a heat map. A PNG."""
-    many = len(found.sizes) > 2
-    side = 4.2 if many else 0.0
-    figure = Figure(figsize=(6.2 + side, max(1.9 * len(found.ks) + 0.5, side)), layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subfigures(1, 2, width_ratios=(6.2, side)) if many else (figure, None)
-    panels = left.subplots(len(found.ks), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, shares, summed in zip(panels, found.overlaps, found.all.overlaps, strict=True):
-        _histogram(axes, shares, summed)
-    panels[-1].set_xlabel(
-        "share of a gene's nearest genes that " + ("two embeddings" if many else "both embeddings") + " have"
-    )
-    left.supylabel("genes", fontsize=10)
-    if right is not None:
-        _heat_map(right.subplots(), found)
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=DPI, metadata={"Software": None})  # the same bytes with any version
-    return out.getvalue()
-
-
-def _histogram(axes: Axes, shares: NDArray[np.float64], summed: Overlap) -> None:
-    bars = min(summed.k, MOST_BARS)
-    edges = (np.arange(bars + 2) - 0.5) / bars  # overlaps are multiples of 1 / k: each in the middle of its bar
-    counts, _ = np.histogram(shares, edges)
-    axes.axvspan(summed.low, summed.high, color=BAND, zorder=0, label=f"5–95 % of genes: {_range(summed)}")  # noqa: RUF001
-    axes.stairs(counts / len(shares), edges, fill=True, color=BLUE)
-    axes.axvline(summed.mean, color=DARK, linewidth=1.5, label=f"mean {summed.mean:.3f}")
-    axes.set_title(f"{summed.k} nearest", loc="left", fontsize=10)
-    axes.legend(
-        loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, fontsize=9, borderaxespad=0.1, reverse=True
-    )
-    axes.set_xlim(-0.03, 1.03)
-    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=None))
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _heat_map(axes: Axes, found: Stability) -> None:
-    """Mean overlap of each two embeddings at the first k."""
-    names = list(found.sizes)
-    values = np.full((len(names), len(names)), np.nan)  # none with itself
-    for (a, b), pair in found.pairs.items():
-        i, j = names.index(a), names.index(b)
-        values[i, j] = values[j, i] = pair.overlaps[0].mean
-    image = axes.imshow(values, cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
-    if len(names) <= PRINTED:
-        for (row, column), value in np.ndenumerate(values):
-            if row != column:
-                dark = value < 0.5
-                axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="white" if dark else "black")
-    cut = os.path.commonprefix(names).rpartition("-")
-    labels = [name[len(cut[0] + cut[1]) :] for name in names]
-    labels = [label if len(label) <= LABEL else f"{label[: LABEL - 1]}…" for label in labels]
-    axes.set_xticks(range(len(names)), labels, rotation=90, fontsize=9)
-    axes.set_yticks(range(len(names)), labels, fontsize=9)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    axes.set_title(f"mean overlap of the {found.ks[0]} nearest", fontsize=10)
-    bar = axes.figure.colorbar(image, ax=axes, shrink=0.7)
-    bar.outline.set_visible(False)  # type: ignore[operator]

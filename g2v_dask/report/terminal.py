@@ -13,6 +13,7 @@ from rich.text import Text
 
 from g2v_dask.names import About
 from g2v_dask.query import Neighbour
+from g2v_dask.report.asked import asked_sheets
 from g2v_dask.report.sheets import Cell, Column, Sheet, similar_sheet
 from g2v_dask.store import Artifact, Store
 
@@ -95,7 +96,8 @@ def byte_size(number: float) -> str:
 def show_sheet(sheet: Sheet) -> None:
     """Prints answers: the question, what it was asked of, the table, and what to know of it."""
     title = "\n".join(line for line in (sheet.title, "; ".join(sheet.facts)) if line)
-    _print([[_plain(cell) for cell in row] for row in sheet.rows], sheet.columns, title=title)
+    if sheet.columns:
+        _print([[_plain(cell) for cell in row] for row in sheet.rows], sheet.columns, title=title)
     for note in sheet.notes:
         _line(note)
 
@@ -121,12 +123,17 @@ def summary_table(summaries: Sequence[Mapping[str, Any]]) -> None:
         }
         for s in summaries
     ]
-    table(rows, ("stage", "made", "replaced", "fresh", "quarantined", "parts", "seconds"))
+    made = [row for row in rows if row["stage"] != "report"]
+    table(made, ("stage", "made", "replaced", "fresh", "quarantined", "parts", "seconds"))
     for summary in summaries:
         _details(summary)
 
 
 def _details(summary: Mapping[str, Any]) -> None:
+    if summary["stage"] == "report":
+        for embedding, answers in summary["artifacts"].items():
+            for sheet in asked_sheets(embedding, answers):
+                show_sheet(sheet)
     lines = [f"left out: {', '.join(summary['left_out'])}"] if summary["left_out"] else []
     lines += [f"quarantined {q['name']}: {q['reason']}" for q in summary["quarantined"]]
     for line in lines:

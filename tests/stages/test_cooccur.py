@@ -281,7 +281,7 @@ def test_cooccur__adding_changing_and_removing_equals_from_scratch(store):
 
 def test_cooccur__what_is_taken_away_goes_first(store):
     """Old and new together would pass 2^53; neither does, and no bit is lost on the way."""
-    big = np.zeros((1, 2), dtype=np.int64) + [[80_000_001, 3]]
+    big = np.array([[80_000_001, 80_000_003]])  # an odd product: twice that has no float64
     for seed, name in enumerate("abc"):
         add(store, name, reads(seed, 4, 2) % 1000 + 1, GENES[:2])
     add(store, "d", big, GENES[:2])
@@ -395,6 +395,7 @@ def test_cooccur__sparse_h5ad(tmp_path):
     genes = ["TP53", "EGFR", "KRAS", "PTEN", "BRCA1", "MYC", "ACTB"]
     counts = np.random.default_rng(3).poisson(0.4, size=(60, len(genes)))
     counts[:, 2] *= 5000
+    counts[:, 6] += 1  # no cell without a read: ingest refuses those
     file = tmp_path / "cells.h5ad"
     ad.AnnData(X=sp.csr_matrix(counts.astype(np.float32)), var=pd.DataFrame(index=genes)).write_h5ad(file)
     store = dataclasses.replace(Store.open(tmp_path / "s", create=True), tile=2)

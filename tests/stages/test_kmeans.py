@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from g2v_dask import driver, schema
+from g2v_dask import arrays, driver, schema
 from g2v_dask.analysis import groups
 from g2v_dask.cli_groups import kmeans as command
 from g2v_dask.cluster import Cluster
@@ -134,7 +134,7 @@ def test_command__groups_and_their_sets(store: Store, sets: Path) -> None:
     assert lines[0] == "3 groups of 20 genes".split()
     assert ["2", "5", "protein-coding", "100.0", "%"] in [line[:5] for line in lines]
     assert ["3", "4", "protein-coding", "75.0", "%,", "ncRNA", "25.0", "%"] in [line[:8] for line in lines]
-    assert "1       11   unknown 100.0 %" in said
+    assert ["1", "11", "unknown", "100.0", "%"] in [line[:5] for line in lines]
     assert "<b>w|" in said
     # all of the set of 5 is in a group of 5: p = 1 / C(20, 5); 3 groups x 3 sets were tested
     assert ["2", "CELL_CYCLE", "5", "of", "5", "1.2", "∞", f"{9 / 15504:.1e}"] in lines
@@ -194,12 +194,28 @@ def test_command__json(store: Store, sets: Path) -> None:
     assert "sets" not in plain[0]
 
 
-def test_command__embedding_of_ids_with_its_own_descriptions(store: Store, sets: Path) -> None:
+def test_command__words_that_are_ensembl_ids(store: Store, sets: Path) -> None:
     ids = ["ENSG00000170312", "ENSG00000134057", "ENSG00000198851", "ENSG00000116824"]  # CDK1 CCNB1 CD3E CD2
     stores.embedding(store, "ids", ids, np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1]]))
     said = g2v(store, "--name", "ids", "-k", 2, "--genesets", sets)
     assert any(names in said for names in ("CDK1, CCNB1", "CCNB1, CDK1"))
     assert "universe 4 genes, those in at least one of 3 sets" in said
+
+
+def test_command__descriptions_of_the_embedding(store: Store) -> None:
+    folder = store.folder("embeddings", "told", "d" * 64)
+    coordinates = {"gene_id": ["CDK1", "one"], "description": ["", "first of all"]}
+    arrays.write(
+        folder,
+        "embeddings",
+        data={"vector": np.eye(2, dtype=np.float32)},
+        chunks=(2, 2),
+        attributes={"card": {}},
+        coordinates=coordinates,
+    )
+    stores.commit(store, "embeddings", "told", "d" * 64, {"genes": 2, "components": 2})
+    said = [g2v(store, "--name", "told", "-k", 2, "--show", n) for n in (1, 2)]
+    assert ["cyclin dependent kinase 1" in said[0], "first of all" in said[1]] == [True, True]
 
 
 def test_command__errors_before_any_work(store: Store, tmp_path: Path) -> None:

@@ -1,0 +1,45 @@
+"""A map of an embedding, from an open store to an artifact and its pictures."""
+
+from __future__ import annotations
+
+from g2v_dask.driver import Summary, state
+from g2v_dask.errors import InputError
+from g2v_dask.flows import pictures
+from g2v_dask.flows.pictures import METHODS, Picture
+from g2v_dask.flows.pipeline import made
+from g2v_dask.progress import Display
+from g2v_dask.spec import ClusterSpec, MapSpec
+from g2v_dask.stages import map as stage
+from g2v_dask.store import Store
+
+
+def run(
+    url: str,
+    spec: MapSpec,
+    picture: Picture,
+    *,
+    cluster: ClusterSpec | None,
+    display: Display,
+    report: str | None = None,
+) -> Summary:
+    """Makes the map, or finds it made, and draws the pictures that are asked for.
+
+    Raises: any G2VError; InputError also for what quarantines the map.
+    """
+    store = Store.open(url)
+    with store.lock():
+        plan = stage.plan(store, spec)
+        (target,) = plan.targets
+        embedding = target.detail.embedding
+        look = pictures.look(store, embedding, picture) if picture.files else None
+        if state(store, target) != "fresh":
+            display.say(f"map: {METHODS[spec.method]} of {embedding.facts['genes']:,} genes of {embedding.name}")
+        here = cluster is None and report is None
+        summary = made(stage, plan, store, here=here, cluster=cluster, display=display, report=report)
+    if summary.quarantined:
+        raise InputError(summary.quarantined[0]["reason"])
+    if look is not None:
+        pictures.draw(store.get("maps", target.name), look, picture.files)
+        for note in look.notes:
+            display.say(note)
+    return summary
