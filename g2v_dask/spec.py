@@ -305,7 +305,7 @@ STEPS: dict[str, type[Spec]] = {**STAGES, "report": ReportSpec}
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One stage of a run, or its report. ``for_each`` repeats it for every dataset; ``{dataset}`` stands in its texts."""
+    """One stage of a run, or its report; ``for_each`` repeats it for every dataset, ``{dataset}`` in its texts."""
 
     stage: str
     values: Mapping[str, Any]

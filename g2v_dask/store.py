@@ -270,6 +270,18 @@ class Store:
         left = [name for name in out if name in refused or name not in there]
         return [a for a in chosen if a.name not in left], tuple(out[name] for name in left)
 
+    def changes(self, last: Artifact, members: list[Artifact]) -> tuple[list[Artifact], list[Artifact]] | None:
+        """What of ``members`` did not go into ``last``, and what went into it and is no member any more.
+
+        None if something of the latter is gone, or damaged, so that it cannot be taken out again.
+        """
+        had: Mapping[str, str] = last.manifest["inputs"]
+        now = {m.key: m.digest for m in members}
+        gone = [(*key.split("/", 1), digest) for key, digest in had.items() if now.get(key) != digest]
+        were = [self.committed(kind, name, digest) for kind, name, digest in gone]
+        removed = [a for a in were if a is not None and a.damage() is None]
+        return ([m for m in members if had.get(m.key) != m.digest], removed) if len(removed) == len(gone) else None
+
     # -- committing --------------------------------------------------------------------------------------
 
     def commit(self, artifact: Artifact) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -82,3 +84,121 @@ def modules(genes: int, cells: int, *, seed: int = 0, tile: int = 1024) -> Memor
     values = np.minimum(rng.geometric(0.6, len(r)), 900).astype(np.uint32)
     names = np.array([f"G{i:05d}" for i in range(genes)])
     return MemoryMatrix(genes=names, rows=r, cols=c, values=values, tile=tile)
+
+
+# -- GloVe ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class DenseMatrix:
+    """A TileMatrix of a symmetric array, diagonal and cells below 0 included."""
+
+    values: NDArray[np.generic]
+    tile: int = 1024
+
+    @property
+    def genes(self) -> NDArray[np.str_]:
+        return np.array([f"G{i:05d}" for i in range(len(self.values))])
+
+    def read(self, row: int, col: int) -> NDArray[np.generic]:
+        size = len(self.values)
+        return self.values[tiles.span(size, self.tile, row), tiles.span(size, self.tile, col)].copy()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Glove:
+    """The objective of Pennington et al. 2014, equations 8 and 9, entry by entry in float64."""
+
+    x: NDArray[np.generic]
+    x_max: float
+    alpha: float
+    upper: bool
+
+    def weight(self, value: float) -> float:
+        return (value / self.x_max) ** self.alpha if value < self.x_max else 1.0
+
+    def entries(self) -> Iterator[tuple[int, int, float]]:
+        """(i, j, x_ij) of every positive cell, column by column: as R stores a sparse matrix, so text2vec's order."""
+        size = len(self.x)
+        for j in range(size):
+            for i in range(j + 1 if self.upper else size):
+                if self.x[i, j] > 0:
+                    yield i, j, float(self.x[i, j])
+
+
+def glove_loss(problem: Glove, rows: NDArray[np.floating], columns: NDArray[np.floating]) -> float:
+    """½ Σ f r² / entries; the last column of each side holds its biases."""
+    W, C = rows.astype(np.float64), columns.astype(np.float64)
+    total, entries = 0.0, 0
+    for i, j, value in problem.entries():
+        r = W[i, :-1] @ C[j, :-1] + W[i, -1] + C[j, -1] - math.log(value)
+        total += problem.weight(value) * r * r
+        entries += 1
+    return total / (2 * entries)
+
+
+def glove_objective(
+    problem: Glove, rows: NDArray[np.floating], columns: NDArray[np.floating], *, ridge: float, free: float
+) -> float:
+    """Σ f r² + ridge · f · (‖w_i‖² + ‖c_j‖² + free · (b_i² + β_j²)): of every entry its share."""
+    W, C = rows.astype(np.float64), columns.astype(np.float64)
+    bears = np.array([*[1.0] * (W.shape[1] - 1), free])
+    total = 0.0
+    for i, j, value in problem.entries():
+        r = W[i, :-1] @ C[j, :-1] + W[i, -1] + C[j, -1] - math.log(value)
+        total += problem.weight(value) * (r * r + ridge * (bears @ W[i] ** 2 + bears @ C[j] ** 2))
+    return total
+
+
+def glove_gradient(
+    problem: Glove, rows: NDArray[np.floating], columns: NDArray[np.floating], *, ridge: float, free: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The gradient of ``glove_objective``."""
+    W, C = rows.astype(np.float64), columns.astype(np.float64)
+    bears = np.array([*[1.0] * (W.shape[1] - 1), free])
+    by_row, by_column = np.zeros_like(W), np.zeros_like(C)
+    for i, j, value in problem.entries():
+        r = W[i, :-1] @ C[j, :-1] + W[i, -1] + C[j, -1] - math.log(value)
+        f = problem.weight(value)
+        by_row[i] += 2 * f * (r * np.append(C[j, :-1], 1.0) + ridge * bears * W[i])
+        by_column[j] += 2 * f * (r * np.append(W[i, :-1], 1.0) + ridge * bears * C[j])
+    return by_row, by_column
+
+
+def adagrad_pass(
+    problem: Glove,
+    sides: tuple[NDArray[np.float64], NDArray[np.float64]],
+    squares: tuple[NDArray[np.float64], NDArray[np.float64]],
+    *,
+    rate: float,
+) -> float:
+    """One pass of AdaGrad in place, as text2vec goes about it; ½ Σ f r² / entries on the way.
+
+    Residuals are clipped to ±100; both vectors of an entry move by what they were before it, by the squared gradients
+    of the entries before it.
+    """
+    (W, C), (W2, C2) = sides, squares
+    total, entries = 0.0, 0
+    for i, j, value in problem.entries():
+        r = W[i, :-1] @ C[j, :-1] + W[i, -1] + C[j, -1] - math.log(value)
+        r = min(max(r, -100.0), 100.0)
+        f = problem.weight(value)
+        total += f * r * r
+        entries += 1
+        to_w, to_c = f * r * np.append(C[j, :-1], 1.0), f * r * np.append(W[i, :-1], 1.0)
+        W[i] -= rate * to_w / np.sqrt(W2[i])
+        C[j] -= rate * to_c / np.sqrt(C2[j])
+        W2[i] += to_w**2
+        C2[j] += to_c**2
+    return total / (2 * entries)
+
+
+def reads(samples: int, genes: int, *, seed: int = 0, depth: float = 4.0) -> NDArray[np.float64]:
+    """Co-occurrence of made-up reads: AᵀA with the diagonal (Σ x² − Σ x) / 2, which is ≤ 0 for genes of one read."""
+    rng = np.random.default_rng(seed)
+    programs = rng.normal(size=(samples, 3)) @ rng.normal(size=(3, genes))
+    level = rng.normal(depth, 1.5, genes) + 0.4 * programs + 0.3 * rng.normal(size=(samples, genes))
+    counts = rng.poisson(np.exp(level)).astype(np.float64)
+    x = counts.T @ counts
+    np.fill_diagonal(x, (np.diag(x) - counts.sum(axis=0)) / 2)
+    return x

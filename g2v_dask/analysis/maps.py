@@ -60,7 +60,7 @@ def check(genes: int, spec: MapSpec) -> None:
     if spec.method == "tsne" and 3 * spec.perplexity > genes - 1:
         msg = (
             f"a perplexity of {spec.perplexity:g} looks at {3 * spec.perplexity:g} neighbours of each gene, and the "
-            f"embedding has {genes:,} genes; take one of at most {(genes - 1) / 3:.3g}"
+            f"embedding has {genes:,} genes; take one of at most {(genes - 1) // 3:,}"
         )
         raise InputError(msg)
     if spec.method == "umap" and spec.neighbours >= genes:

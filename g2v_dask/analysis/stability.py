@@ -97,6 +97,11 @@ class Stability:
         """The overlap at each k of neighbours drawn at random."""
         return tuple(k / (len(self.genes) - 1) for k in self.ks)
 
+    @property
+    def lost(self) -> int:
+        """Genes that keep none of their neighbours, at no k, in no pair."""
+        return int(np.count_nonzero((self.overlaps == 0).all(axis=0)))
+
     def least_stable(self, count: int = LISTED) -> tuple[GeneOverlap, ...]:
         """Genes of the lowest overlap at the first k; ties by the next k, then by gene id. None that keep all."""
         moved = np.flatnonzero((self.overlaps < 1).any(axis=0))
@@ -113,6 +118,7 @@ class Stability:
             "pairs": [{"first": a, "second": b, **found.as_json()} for (a, b), found in self.pairs.items()],
             "all": self.all.as_json(),
             "sampled_pairs": self.sampled,
+            "lost": self.lost,
             "least_stable": [
                 {"gene": g.gene, "overlap": {str(k): o for k, o in zip(self.ks, g.overlaps, strict=True)}}
                 for g in self.least_stable()

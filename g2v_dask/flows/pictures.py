@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import importlib
+import io
 import math
 import zlib
 from collections.abc import Mapping, Sequence
@@ -205,10 +206,11 @@ def read_table(file: Path) -> Table:
     """
     try:
         with _opened(file.expanduser()) as stream:
-            head = stream.readline()
-            apart = "\t" if "\t" in head else ","
-            (header,) = list(csv.reader([head], delimiter=apart)) or [[]]
-            rows = [(n, row) for n, row in enumerate(csv.reader(stream, delimiter=apart), start=2) if any(row)]
+            text = stream.read()
+        apart = "\t" if "\t" in "".join(text.split("\n", 2)[:2]) else ","
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=apart)
+        header = next(lines, [])
+        rows = [(n, row) for n, row in enumerate(lines, start=2) if any(row)]
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         msg = f"cannot read the table {file}: {reason}; expected text apart by tabs or commas, with a header"

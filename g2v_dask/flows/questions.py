@@ -46,10 +46,9 @@ def run(
     with store.lock():
         plan = search.plan(store, spec)
         target = plan.targets[0]
-        best = isinstance(spec, BestSpec)
-        if best and driver.state(store, target) != "fresh":
+        if isinstance(spec, BestSpec) and driver.state(store, target) != "fresh":
             display.say(_forecast(spec, target, cluster or ClusterSpec()))
-        here = cluster is None and not best and len(target.parts) == 1
+        here = cluster is None and not isinstance(spec, BestSpec) and len(target.parts) == 1
         made(search, plan, store, here=here, cluster=cluster, display=display, report=report)
     artifact = store.get("answers", target.name)
     return Answered(

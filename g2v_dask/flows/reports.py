@@ -10,6 +10,8 @@ from typing import Any
 from g2v_dask import query
 from g2v_dask.driver import Summary
 from g2v_dask.errors import InputError
+from g2v_dask.flows import pictures
+from g2v_dask.flows.pictures import Picture
 from g2v_dask.query import Embedding
 from g2v_dask.spec import ReportSpec
 from g2v_dask.store import Store
@@ -26,28 +28,43 @@ def answered(store: Store, spec: ReportSpec) -> Summary:
     embedding = query.open_embedding(store, spec.name)
     summary = Summary(stage="report")
     summary.artifacts[embedding.name] = {
-        "similar": {gene: _or_why(lambda gene=gene: _similar(embedding, gene, spec.k)) for gene in spec.similar},
-        "solve": {text: _or_why(lambda text=text: _solve(embedding, text, spec.k)) for text in spec.solve},
+        "similar": {gene: _or_why(_similar, embedding, gene, spec.k) for gene in spec.similar},
+        "solve": {text: _or_why(_solve, embedding, text, spec.k) for text in spec.solve},
     }
     if spec.figure is not None:
-        draw(store, embedding, Path(spec.figure))
+        _draw(store, embedding, spec)
         summary.artifacts[embedding.name]["figure"] = spec.figure
     summary.seconds = time.monotonic() - started
     return summary
 
 
-def _or_why(ask: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]] | str:
+Answers = list[dict[str, Any]]
+
+
+def _or_why(ask: Callable[[Embedding, str, int], Answers], *question: Any) -> Answers | str:
+    """The answers, or why there are none."""
     try:
-        return ask()
+        return ask(*question)
     except InputError as error:
         return str(error)
 
 
-def _similar(embedding: Embedding, gene: str, k: int) -> list[dict[str, Any]]:
+def _similar(embedding: Embedding, gene: str, k: int) -> Answers:
     return [{"gene": found.gene, "score": found.cosine} for found in embedding.similar(gene, k)]
 
 
-def _solve(embedding: Embedding, text: str, k: int) -> list[dict[str, Any]]:
+def _solve(embedding: Embedding, text: str, k: int) -> Answers:
     a, b, c = text.split()
     found = embedding.solve(a, b, c, k).methods[METHOD]
     return [{"gene": one.gene, "score": one.score} for one in found]
+
+
+def _draw(store: Store, embedding: Embedding, spec: ReportSpec) -> None:
+    """The embedding's map, coloured by its groups if it has any, with the genes of the report named."""
+    assert spec.figure is not None
+    file = Path(spec.figure)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    asked = dict.fromkeys([*spec.similar, *(gene for question in spec.solve for gene in question.split())])
+    picture = Picture(files=(file,), label=tuple(gene for gene in asked if gene in embedding.names.rows))
+    look = pictures.look(store, store.get("embeddings", embedding.name), picture)
+    pictures.draw(store.get("maps", embedding.name), look, picture.files)

@@ -320,7 +320,8 @@ def half_pass(
         near, far = V[other], D[other]
         for strip, block in logs.strips(row, col):
             residual = buffer[: block.size].reshape(block.shape)
-            np.matmul(*((near[strip], U.T) if mirrored else (U[strip], near.T)), out=residual)
+            left, right = (near[strip], U.T) if mirrored else (U[strip], near.T)
+            np.matmul(left, right, out=residual)
             loss += kernel.residuals(block, residual, setting.log_max, setting.alpha)
             if mirrored:
                 gradient += residual.T @ far[strip]

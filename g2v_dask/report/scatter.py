@@ -45,6 +45,7 @@ PALE = "#a9c3de"  # of a category that more than half of the genes have: the oth
 ROBUST = (1.0, 99.0)  # percentiles at the ends of a colour scale
 CELLS = 48  # along a side of the grid on which a category is densest
 CLEAR = 19.0  # points between the middles of two numbers, or of a number and a named gene
+MOVED = (10.0, 20.0, 30.0, 45.0, 60.0)  # points that a number may be moved for that
 LABEL, TITLE = 24, 70  # characters
 HALO = [withStroke(linewidth=2.5, foreground="white")]
 
@@ -232,41 +233,40 @@ def _by_number(word: str) -> tuple[int, str]:
 
 def _entry(word: str, numbers: Mapping[str, str]) -> str:
     number = numbers.get(word, word)
-    return word if number == word else f"{number}  {word}"
+    return word if number == word else f"{number}: {word}"
 
 
 def _marks(
     picture: Scatter, values: NDArray[np.str_], numbers: Mapping[str, str], colours: Mapping[str, str]
 ) -> list[_Mark]:
-    """The numbers of categories, each where most of its genes lie, but off named genes and other numbers.
+    """The numbers of categories, each where most of its genes lie, or as near as named genes and other numbers let.
 
     The median would be nearer to what is usual; but that of a category in two pieces may lie in another.
     """
     paper = _Paper.around(picture.places)
     points = paper.points(picture.places)
     taken = [points[row] for row in picture.labels]
+    angles = np.arange(16) * np.pi / 8
+    away = [np.zeros(2), *(r * np.array([np.cos(a), np.sin(a)]) for r in MOVED for a in angles)]
     marks = []
     for word, number in numbers.items():
-        own = points[values == word]
-        near = _dense(own, paper)
-        clear = np.ones(len(own), dtype=np.bool_)
-        for other in taken:
-            clear &= np.abs(own - other).max(axis=1) > CLEAR
-        best = np.where(clear, near, -1.0) if clear.any() else near
-        place = np.median(own[best >= best.max() * (1 - 1e-9)], axis=0)
+        best = _densest(points[values == word], paper)
+        free = (p for p in best + away if all(np.abs(p - other).max() > CLEAR for other in taken))
+        place = next(free, best)
         taken.append(place)
         marks.append(_Mark(text=number, colour=colours[word], place=place))
     return marks
 
 
-def _dense(own: NDArray[np.float64], paper: _Paper) -> NDArray[np.float64]:
-    """How many others lie around each point, on a smoothed grid."""
+def _densest(own: NDArray[np.float64], paper: _Paper) -> NDArray[np.float64]:
+    """Among points, the place that most others lie around, on a smoothed grid."""
     sides = paper.inches * 72 / CELLS
     cells = np.clip(own / sides, 0, CELLS - 1).astype(np.int64)
     grid = np.zeros((CELLS, CELLS))
     np.add.at(grid, (cells[:, 0], cells[:, 1]), 1)
-    dense: NDArray[np.float64] = gaussian_filter(grid, sigma=2.0, mode="constant")[cells[:, 0], cells[:, 1]]
-    return dense
+    dense = gaussian_filter(grid, sigma=2.0, mode="constant")[cells[:, 0], cells[:, 1]]
+    place: NDArray[np.float64] = np.median(own[dense >= dense.max() * (1 - 1e-9)], axis=0)
+    return place
 
 
 def _legend(axes: Axes, rows: Sequence[tuple[str, int, str]], *, title: str, top: float) -> None:
@@ -288,9 +288,9 @@ def _write(axes: Axes, marks: Sequence[_Mark], picture: Scatter, paper: _Paper) 
     """Writes the numbers of categories, then the names of chosen genes beside them."""
     for mark in marks:
         axes.annotate(
-            mark.text, tuple(mark.place.tolist()), xycoords="axes points", fontsize=10, fontweight="bold", color=INK, ha="center",
-            va="center_baseline",
-            zorder=5, bbox={"boxstyle": "round,pad=0.18", "fc": "white", "ec": mark.colour, "lw": 1.4, "alpha": 0.9},
+            mark.text, tuple(mark.place.tolist()), xycoords="axes points", fontsize=10, fontweight="bold", color=INK,
+            ha="center", va="center_baseline", zorder=5,
+            bbox={"boxstyle": "round,pad=0.18", "fc": "white", "ec": mark.colour, "lw": 1.4, "alpha": 0.9},
         )  # fmt: skip
     if not picture.labels:
         return

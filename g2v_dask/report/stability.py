@@ -46,7 +46,7 @@ def sheets(found: Stability, names: Names) -> tuple[Sheet, Sheet]:
         title="The least stable genes",
         columns=(Column(name="Gene"), *overlap, Column(name="Description")),
         rows=tuple((gene, *(f"{o:.3f}" for o in overlaps), gene.description) for gene, overlaps in least),
-        notes=() if least else ("None: all genes keep all their nearest genes.",),
+        notes=_about_genes(found, len(least)),
     )
     return pairs, genes
 
@@ -74,6 +74,14 @@ def _notes(found: Stability) -> tuple[str, ...]:
     if found.zero:
         notes.append(f"Left out: {found.zero:,} genes whose vector is zero in one of the embeddings.")
     return (*notes, *found.notes)
+
+
+def _about_genes(found: Stability, listed: int) -> tuple[str, ...]:
+    if not listed:
+        return ("None: all genes keep all their nearest genes.",)
+    if found.lost <= listed:
+        return ()
+    return (f"{found.lost:,} genes keep none of their nearest genes; listed are the first of them by gene id.",)
 
 
 # -- files --------------------------------------------------------------------------------------------------

@@ -183,16 +183,12 @@ def _difference(
     The last version serves if what it had and has no more is still there to be subtracted, in whole counts, and
     the change is of fewer samples than the whole.
     """
-    if last is None:
+    change = None if last is None else store.changes(last, members)
+    if last is None or change is None:
         return None, members, []
-    had: dict[str, str] = last.manifest["inputs"]
-    now = {m.key: m.digest for m in members}
-    added = [m for m in members if had.get(m.key) != m.digest]
-    gone = [(k, d) for k, d in had.items() if now.get(k) != d]
-    were = [store.committed("expression", k.partition("/")[2], d) for k, d in gone]
-    removed = [a for a in were if a is not None and a.damage() is None and _whole(a)]
+    added, removed = change
     changed, whole = (sum(m.facts["samples"] for m in some) for some in ([*added, *removed], members))
-    if len(removed) < len(gone) or changed >= whole:
+    if not all(_whole(a) for a in removed) or changed >= whole:
         return None, members, []
     return last.path, added, removed
 
@@ -223,6 +219,7 @@ def begin(store: Store, target: Target) -> None:
         shapes={"value": (len(genes), len(genes))},
         chunks={"value": (detail.tile, detail.tile)},
         dtypes={"value": "float64"},
+        quick=True,
         attributes={"triangle": "upper", "origin": "samples"},
         coordinates={"gene_id_row": genes, "gene_id_col": genes},
     )

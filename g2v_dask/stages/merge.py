@@ -140,16 +140,13 @@ def _difference(
     last = None if digest is None else store.committed("cooccurrence", name, digest)
     if last is None or (last.manifest["stage"], last.manifest["stage_version"]) != ("merge", VERSION):
         return None, members, []
-    had: dict[str, str] = last.manifest["inputs"]
-    now = {m.key: m.digest for m in members}
-    added = [m for m in members if had.get(m.key) != m.digest]
-    gone = [(k, d) for k, d in had.items() if now.get(k) != d]
-    were = [store.committed("pairs", k.partition("/")[2], d) for k, d in gone]
-    removed = [a for a in were if a is not None and a.damage() is None]
+    change = store.changes(last, members)
+    if change is None:
+        return None, members, []
+    added, removed = change
     matrix = arrays.Cooccurrence(last.path)
     same_axis = matrix.tile == store.tile and np.array_equal(matrix.genes, genes)
-    whole = last.damage() is None and len(removed) == len(gone)
-    if not same_axis or not whole or len(added) + len(removed) >= len(members):
+    if not same_axis or last.damage() is not None or len(added) + len(removed) >= len(members):
         return None, members, []
     return last.path, added, removed
 

@@ -1,0 +1,102 @@
+"""exp2vec's whole job: ``jobs/exp2vec.toml`` on a GCT of read counts and sample attributes, as GTEx has them."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from g2v_dask.flows import pipeline
+from g2v_dask.progress import Display
+from g2v_dask.spec import ClusterSpec, RunSpec
+from g2v_dask.store import Store
+from tests.data_paths import data
+from tests.shell import g2v
+
+JOB = Path(__file__).parents[2] / "jobs" / "exp2vec.toml"
+ASKED = ["EGFR", "TP53", "PTEN", "KRAS", "BRCA1", "BRCA2"]
+TISSUES = {"uterus": "uterus-rsem-count-gtex", "kidney": "kidney-rsem-count-gtex"}
+GENES = 700
+
+
+@pytest.fixture(scope="module")
+def gtex(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``reads.gct`` and ``attributes.txt``: two real tissues, whole reads, ids with versions."""
+    folder = tmp_path_factory.mktemp("gtex")
+    tissues = {
+        tissue: pd.read_csv(data("rnaseq", f"{name}.txt.gz"), sep="\t", index_col="Hugo_Symbol").iloc[:, 1:]
+        for tissue, name in TISSUES.items()
+    }
+    table = pd.concat(tissues.values(), axis=1).round().astype(int)
+    table = pd.concat([table.loc[ASKED], table.drop(ASKED).sample(GENES - len(ASKED), random_state=1)])
+    genes = pd.read_csv(data("genes", "human_genes.tsv.gz"), sep="\t", dtype=str, na_filter=False)
+    ensembl = dict(zip(genes["symbol"], genes["ensembl"].str.split("|").str[0], strict=True))
+    ids = [f"{ensembl.get(symbol) or symbol}.{number % 9}" for number, symbol in enumerate(table.index)]
+    lines = ["#1.2", f"{len(table)}\t{table.shape[1]}", "\t".join(["Name", "Description", *table.columns])]
+    lines += [
+        "\t".join([one, symbol, *map(str, row)])
+        for one, symbol, row in zip(ids, table.index, table.to_numpy().tolist(), strict=True)
+    ]
+    (folder / "reads.gct").write_text("\n".join(lines) + "\n")
+    rows = [f"{sample}\t{tissue}" for tissue, frame in tissues.items() for sample in frame.columns]
+    (folder / "attributes.txt").write_text("\n".join(["SAMPID\tSMTS", *rows]) + "\n")
+    return folder
+
+
+def spec(gtex: Path, **training: Any) -> RunSpec:
+    """The job as it stands, but for its files, and smaller."""
+    table = tomllib.loads(JOB.read_text())
+    table["ingest"] = {"files": ["reads.gct"], "samples": "attributes.txt", "group_by": "SMTS", "scale": "counts"}
+    table["train"][0] |= {"components": 20, **training}
+    table["kmeans"][0] |= {"k": 5}
+    table["map"][0] |= {"iterations": 60}
+    return RunSpec.build(table, base=gtex)
+
+
+def test_exp2vec__makes_all_of_it_and_answers_per_tissue(gtex: Path, address: str) -> None:
+    summaries = pipeline.run_all(spec(gtex), cluster=ClusterSpec(address=address), display=Display(quiet=True))
+    assert [s.stage for s in summaries] == [
+        "ingest", *["cooccur", "cooccur", "train", "train", "kmeans", "kmeans", "map", "map", "report", "report"]
+    ]  # fmt: skip
+    store = Store.open(gtex / "exp2vec")
+    for kind in ("expression", "cooccurrence", "embeddings", "groups", "maps"):
+        assert store.names(kind) == sorted(TISSUES), kind
+    card = store.get("embeddings", "uterus").facts
+    assert card["parameters"]["triangle"] == "upper"
+    assert card["losses"][-1] < card["losses"][0]
+    for tissue, summary in zip(sorted(TISSUES), summaries[-2:], strict=True):
+        answers = summary.artifacts[tissue]
+        assert list(answers["similar"]) == ["EGFR", "TP53", "PTEN", "KRAS"]
+        assert all(len(found) == 5 for found in answers["similar"].values())
+        assert len(answers["solve"]["BRCA1 BRCA2 TP53"]) == 5
+        assert Path(answers["figure"]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_exp2vec__prints_the_two_tables_and_does_nothing_twice(gtex: Path, address: str, tmp_path: Path) -> None:
+    """From the shell, by the spec file; after the run above all is fresh."""
+    file = gtex / "job.toml"
+    text = JOB.read_text().replace('files = ["tissues/*.txt.gz"] # tables of read counts, a tissue each',
+                                   'files = ["reads.gct"]\nsamples = "attributes.txt"\ngroup_by = "SMTS"')  # fmt: skip
+    text = text.replace("components = 100", "components = 20").replace("k = 15", "k = 5")
+    file.write_text(text.replace("pca = 0", "iterations = 60\npca = 0"))
+    pipeline.run_all(spec(gtex), cluster=ClusterSpec(address=address), display=Display(quiet=True))
+    done = g2v("run", file, "--cluster", address, "--quiet")
+    assert done.code == 0, done.err
+    assert "Nearest genes in kidney" in done.out
+    assert "BRCA1 − BRCA2 = ? − TP53 in uterus" in done.out
+    assert [line.split()[1:3] for line in done.out.splitlines() if line.split()[:1] in (["cooccur"], ["train"])] == [
+        ["0", "0"]
+    ] * 4
+
+
+def test_report__a_gene_that_is_not_there_is_said_so(gtex: Path, address: str) -> None:
+    made = spec(gtex)
+    pipeline.run_all(made, cluster=ClusterSpec(address=address), display=Display(quiet=True))
+    table = {"store": "exp2vec", "report": {"name": "kidney", "similar": ["EGFR", "NOGENE"], "k": 2}}
+    (summary,) = pipeline.run_all(RunSpec.build(table, base=gtex), display=Display(quiet=True))
+    found = summary.artifacts["kidney"]["similar"]
+    assert len(found["EGFR"]) == 2
+    assert "NOGENE" in found["NOGENE"]

@@ -1,0 +1,261 @@
+"""From a store to pictures of a map: what colours it, what is refused before any work, and the command."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from g2v_dask import driver
+from g2v_dask.cli_maps import map_
+from g2v_dask.errors import G2VError, InputError, SpecError, StoreError
+from g2v_dask.flows import maps, pictures
+from g2v_dask.flows.pictures import Picture
+from g2v_dask.progress import Display
+from g2v_dask.report import scatter
+from g2v_dask.spec import KmeansSpec, MapSpec
+from g2v_dask.stages import kmeans
+from g2v_dask.store import Store
+from tests import stores
+
+GENES = ["TP53", "BRCA1", "ENSG00000146648", "XIST", "MT-RNR1", "no gene", "KRAS", "ERBB2"]
+VECTORS = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+FLAT = ["--method", "pca"]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    there = stores.empty(tmp_path / "s")
+    stores.embedding(there, "e", GENES, VECTORS)
+    return there
+
+
+def grouped(store: Store, **spec: Any) -> None:
+    driver.here(kmeans, kmeans.plan(store, KmeansSpec(**{"name": "e", "k": 2, **spec})), store)
+
+
+def look(store: Store, **asked: Any) -> pictures.Look:
+    return pictures.look(store, store.get("embeddings", "e"), Picture(**asked))
+
+
+def table(folder: Path, text: str, name: str = "t.tsv") -> Path:
+    file = folder / name
+    file.write_bytes(gzip.compress(text.encode(), mtime=0) if name.endswith(".gz") else text.encode())
+    return file
+
+
+# -- colours ------------------------------------------------------------------------------------------------
+
+
+def test_look__groups_where_there_are_any(store: Store) -> None:
+    assert look(store).colour is None
+    grouped(store, to="other")
+    assert look(store).colour is None
+    grouped(store)
+    found = look(store).colour
+    assert (found.name, found.numbered, set(found.values)) == ("groups e", True, {"1", "2"})
+    assert look(store, groups="other").colour.name == "groups other"
+    assert look(store, colour="none").colour is None
+    assert look(store, colour="biotype").colour.name == "biotype"
+
+
+def test_look__groups_by_gene(store: Store) -> None:
+    grouped(store)
+    before = dict(zip(GENES, look(store).colour.values, strict=True))
+    kept = ["new", *GENES[::-1]]
+    stores.embedding(store, "e", kept, np.zeros((9, 2)))
+    after = dict(zip(kept, look(store).colour.values, strict=True))
+    assert after == {"new": "", **before}
+    stores.embedding(store, "e", ["a", "b", "c", "d"], np.zeros((4, 2)))
+    with pytest.raises(InputError, match="groups/e holds none of the 4 genes"):
+        look(store)
+
+
+def test_look__biotypes(store: Store) -> None:
+    found = look(store, colour="biotype").colour
+    assert dict(zip(GENES, found.values, strict=True)) == {
+        "TP53": "protein-coding",
+        "BRCA1": "protein-coding",
+        "ENSG00000146648": "protein-coding",
+        "XIST": "ncRNA",
+        "MT-RNR1": "",
+        "no gene": "",
+        "KRAS": "protein-coding",
+        "ERBB2": "protein-coding",
+    }
+
+
+ROWS = (
+    "gene tissue r",
+    "TP53 liver 1.5",
+    "other lung 2",
+    "EGFR skin -3e-1",
+    "HER2 NA 7",
+    "no_gene liver inf",
+    "TP53 bone 8",
+)
+WORDS = "".join(f"{row}\n" for row in ROWS).replace(" ", "\t").replace("_", " ")
+
+
+@pytest.mark.parametrize("name", ["t.tsv", "t.csv", "t.tsv.gz", "t.txt"])
+def test_look__columns_of_a_table(store: Store, tmp_path: Path, name: str) -> None:
+    """By word, symbol, Ensembl id or alias; words are categories, numbers a scale; the first of two rows counts."""
+    file = table(tmp_path, WORDS.replace("\t", ",") if ".csv" in name else WORDS, name)
+    found = look(store, table=file, colour="tissue")
+    assert isinstance(found.colour, scatter.Categories)
+    assert dict(zip(GENES, found.colour.values, strict=True)) == {
+        **dict.fromkeys(GENES, ""),
+        "TP53": "liver",
+        "ENSG00000146648": "skin",
+        "no gene": "liver",
+    }
+    assert "1 rows name a gene once more" in found.notes[0]
+    numbers = look(store, table=file, colour="r").colour
+    assert isinstance(numbers, scatter.Scale)
+    assert numbers.name == "r"
+    wanted = {**dict.fromkeys(GENES, np.nan), "TP53": 1.5, "ENSG00000146648": -0.3, "ERBB2": 7.0}
+    np.testing.assert_array_equal(numbers.values, list(wanted.values()))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("g\tv\nTP53\t1_000\n", ["1_000"]),
+        ("\ufeffg\tv\r\nTP53\tx\r\n", ["x"]),
+        ("v\nTP53\tx\n", ["x"]),  # as R writes row names
+        ('g,v\n"TP53","a, b"\n\n', ["a, b"]),
+    ],
+)
+def test_look__tables_as_programs_write_them(store: Store, tmp_path: Path, text: str, expected: list[str]) -> None:
+    found = look(store, table=table(tmp_path, text)).colour
+    assert [v for v in found.values if v] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "colour", "message"),
+    [
+        (WORDS, None, "it has tissue, r$"),
+        (WORDS, "tisue", "got 'tisue'; did you mean 'tissue'\\?; it has tissue, r$"),
+        ("g\tv\nA\tx\n", "v", "knows none of the 8 genes here; its first are A$"),
+        ("g\tv\nTP53\tx\ty\nA\tx\n", "v", "row 3: expected 3 fields, as in the header, got 2"),
+        ("g\nTP53\n", "v", "must hold a header"),
+        ("g\tv\n", "v", "must hold a header"),
+        ("", "v", "must hold a header"),
+        ("g\tv\nTP53\t\udcff\n", "v", "cannot read the table"),
+        (None, "v", "cannot read the table .*: No such file"),
+    ],
+)
+def test_look__tables_that_cannot_be_used(
+    store: Store, tmp_path: Path, text: str | None, colour: str | None, message: str
+) -> None:
+    file = tmp_path / "t.tsv"
+    if text is not None:
+        file.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises((InputError, SpecError), match=message):
+        look(store, table=file, colour=colour)
+
+
+def test_look__a_cut_gzip_table(store: Store, tmp_path: Path) -> None:
+    file = table(tmp_path, WORDS, "t.tsv.gz")
+    file.write_bytes(file.read_bytes()[:-12])
+    with pytest.raises(InputError, match="cannot read the table"):
+        look(store, table=file, colour="r")
+
+
+def test_look__labels_by_any_name(store: Store) -> None:
+    found = look(store, label=("EGFR", "her2", "TP53", "tp53", "no gene")).labels
+    assert found == {2: "EGFR", 7: "ERBB2", 0: "TP53", 5: "no gene"}
+    with pytest.raises(InputError, match="expected a gene"):
+        look(store, label=("TP53", "NOSUCHGENE"))
+
+
+def test_look__wrong_colours(store: Store) -> None:
+    with pytest.raises(SpecError, match="group, biotype, none, or a column of --table; got 'tissue'"):
+        look(store, colour="tissue")
+    with pytest.raises(SpecError, match="no groups named 'e'"):
+        look(store, colour="group")
+    with pytest.raises(InputError, match=r"a \.png, \.svg or \.pdf file"):
+        look(store, files=(Path("m.gif"),))
+
+
+# -- the flow and the command -------------------------------------------------------------------------------
+
+
+def run(store: Store, picture: Picture, **spec: Any) -> driver.Summary:
+    made = MapSpec(**{"method": "pca", **spec})
+    return maps.run(str(store.root), made, picture, cluster=None, display=Display(quiet=True))
+
+
+def test_run__draws_and_draws_again_the_same(store: Store, tmp_path: Path) -> None:
+    files = (tmp_path / "a" / "m.png", tmp_path / "m.svg")
+    assert run(store, Picture(files=files, label=("TP53",))).made == ["e"]
+    first = [file.read_bytes() for file in files]
+    assert first[0].startswith(b"\x89PNG")
+    assert run(store, Picture(files=files, label=("TP53",))).fresh == ["e"]
+    assert [file.read_bytes() for file in files] == first
+
+
+def test_run__what_is_wrong_with_a_picture_is_found_before_the_map_is_made(store: Store, tmp_path: Path) -> None:
+    for wrong in ({"label": ("NOSUCHGENE",)}, {"colour": "x"}, {"groups": "x"}, {"table": tmp_path / "none.tsv"}):
+        with pytest.raises((InputError, SpecError)):
+            run(store, Picture(files=(tmp_path / "m.png",), **wrong))
+    with pytest.raises(InputError, match="gif"):
+        run(store, Picture(files=(tmp_path / "m.gif",)))
+    assert store.names("maps") == []
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot write"):
+        run(store, Picture(files=(tmp_path / "file" / "m.png",)))
+
+
+def test_run__a_map_that_is_refused(store: Store, tmp_path: Path) -> None:
+    stores.embedding(store, "e", GENES, np.full((8, 3), np.nan))
+    with pytest.raises(InputError, match="8 of 8 vectors hold NaN"):
+        run(store, Picture(files=(tmp_path / "m.png",)))
+    assert not (tmp_path / "m.png").exists()
+
+
+def test_draw__of_another_version_is_refused(store: Store, tmp_path: Path) -> None:
+    run(store, Picture())
+    there = look(store)
+    stores.embedding(store, "e", GENES, VECTORS + 1)
+    with pytest.raises(StoreError, match="maps/e is no map of embeddings/e as it is now"):
+        pictures.draw(store.get("maps", "e"), look(store), [tmp_path / "m.png"])
+    pictures.draw(store.get("maps", "e"), there, [tmp_path / "m.png"])
+
+
+def command(*words: object) -> Any:
+    answer = CliRunner().invoke(map_, [str(w) for w in words])
+    if answer.exception is not None and not isinstance(answer.exception, SystemExit):
+        raise answer.exception
+    return answer
+
+
+def test_map__prints_or_draws(store: Store, tmp_path: Path) -> None:
+    where = ["--store", store.root]
+    first = command(*where, *FLAT, "--json")
+    assert json.loads(first.stdout)["artifacts"]["e"]["method"] == "pca"
+    assert "map" in command(*where, *FLAT, "-q").stdout
+    picture = tmp_path / "m.svg"
+    answer = command(*where, *FLAT, "--figure", picture, "--figure", tmp_path / "m.png", "--label", "TP53, EGFR,")
+    assert answer.stdout == f"maps/e → {picture}, {tmp_path / 'm.png'}\n"
+    assert picture.read_bytes().startswith(b"<?xml")
+    both = command(*where, *FLAT, "--figure", picture, "--json")
+    assert json.loads(both.stdout)["fresh"] == ["e"]
+
+
+def test_map__what_is_drawn_needs_a_file(store: Store) -> None:
+    with pytest.raises(SpecError, match="--colour, --label: only with --figure"):
+        command("--store", store.root, *FLAT, "--colour", "group", "--label", "TP53")
+    assert store.names("maps") == []
+
+
+def test_map__errors_are_ours(store: Store) -> None:
+    with pytest.raises(G2VError, match="one of at most 2"):
+        command("--store", store.root)
+    assert isinstance(map_, click.Command)
