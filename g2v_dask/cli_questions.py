@@ -144,7 +144,7 @@ def _similar(
     if html is not None:
         facts = (f"embedding {embedding.name}", "cosine", *report.filter_facts(filters.given()))
         sheets = [report.similar_sheet(gene, found, facts) for gene, found in answers.items()]
-        report.write(Path(html), report.page(*sheets))
+        report.write_html(Path(html), *sheets)
     if as_json:
         click.echo(json.dumps({g: [n.as_json() for n in found] for g, found in answers.items()}, indent=1))
     elif markdown is None and html is None:
@@ -294,9 +294,9 @@ def _batch(
     found = questions.run(store, spec, cluster=where, display=display_of(quiet=quiet), report=performance)
     sheets = [report.sheet(answers, found.embedding.names) for answers in found.answers]
     if markdown is not None:
-        report.write(Path(markdown), "\n".join(f"# {report.escape(s.title)}\n\n{report.body(s)}" for s in sheets))
+        report.write_markdown(Path(markdown), *sheets)
     if html is not None:
-        report.write(Path(html), report.page(*sheets))
+        report.write_html(Path(html), *sheets)
     if as_json:
         click.echo(json.dumps({"artifact": found.key, "answers": [a.as_json() for a in found.answers]}, indent=1))
     elif markdown is None and html is None:

@@ -87,9 +87,9 @@ def _show(compared: Any, *, markdown: str | None, html: str | None, as_json: boo
     if markdown is not None or html is not None:
         drawn = ours.with_picture(pages, compared.found)
         if markdown is not None:
-            ours.write_markdown(Path(markdown), drawn)
+            report.write_markdown(Path(markdown), *drawn)
         if html is not None:
-            report.write(Path(html), report.page(*drawn))
+            report.write_html(Path(html), *drawn)
     if as_json:
         click.echo(json.dumps(compared.found.as_json(), indent=1))
     elif markdown is None and html is None:

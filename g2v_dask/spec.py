@@ -253,11 +253,17 @@ class MapSpec(Spec):
     pca: int = option("components that PCA leaves before; 0: all", 50, role="identity", low=0, only="tsne umap")
     perplexity: float = option("neighbours a gene looks at, more or less", 30.0, role="identity", low=1.0, only="tsne")
     learning_rate: float | None = option(
-        "learning rate [genes / 12, at least 200]; 200 is the paper's", None, role="identity", low=1e-3, only="tsne"
+        "learning rate [genes / 12 while exaggerated, then genes]; 200 is the paper's",
+        None,
+        role="identity",
+        low=1e-3,
+        only="tsne",
     )
     iterations: int = option("iterations after 250 of early exaggeration", 500, role="identity", low=1, only="tsne")
     neighbours: int = option("neighbours a gene is joined to", 15, role="identity", low=2, only="umap")
-    min_dist: float = option("least distance of two genes on the map", 0.1, role="identity", low=0.0, only="umap")
+    min_dist: float = option(
+        "least distance of two genes on the map", 0.1, role="identity", low=0.0, high=1.0, only="umap"
+    )
     seed: int = option("seed of every random choice", 1, role="identity", low=0)
 
 

@@ -27,8 +27,6 @@ def asked_sheets(embedding: str, answers: Mapping[str, Any]) -> Iterator[Sheet]:
         if isinstance(rows, str):
             yield Sheet(title=title, columns=columns, rows=(), notes=(rows,))
         else:
-            yield Sheet(
-                title=title, columns=columns, rows=tuple((row["gene"], f"{row['score']:.4f}") for row in rows)
-            )
+            yield Sheet(title=title, columns=columns, rows=tuple((row["gene"], f"{row['score']:.4f}") for row in rows))
     if "figure" in answers:
         yield Sheet(title="", columns=(), rows=(), notes=(f"the map of {embedding}: {answers['figure']}",))

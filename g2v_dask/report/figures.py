@@ -129,10 +129,10 @@ def histogram(
     axes.set_xlabel("cosine similarity")
     axes.set_ylabel("pairs of genes")
     axes.set_title(
-        f"{_short(embedding, 60)}: {int(counts.sum()):,} pairs of {genes:,} genes", fontsize=11, parse_math=False
+        f"{short(embedding, 60)}: {int(counts.sum()):,} pairs of {genes:,} genes", fontsize=11, parse_math=False
     )
     axes.spines[["top", "right"]].set_visible(False)
-    return _saved(figure, suffix)
+    return saved_figure(figure, suffix)
 
 
 # -- groups -------------------------------------------------------------------------------------------------
@@ -192,12 +192,12 @@ def _heat_map(
     figure.text(
         (1 - strip - gap) / (side + 3),
         (top + 0.12) / (height + 2),
-        f"A {sign} b of the best answers, A = {_short(gene, LABEL)}\n{size} b in {split}",
+        f"A {sign} b of the best answers, A = {short(gene, LABEL)}\n{size} b in {split}",
         fontsize=11,
         verticalalignment="bottom",
         parse_math=False,
     )
-    return _saved(figure, ".png", bbox_inches="tight", pad_inches=0.12)
+    return saved_figure(figure, ".png", bbox_inches="tight", pad_inches=0.12)
 
 
 def _name_axes(main: Axes, strip: Axes, words: Sequence[str], groups: NDArray[np.int64], *, points: float) -> None:
@@ -221,7 +221,7 @@ def _name_axes(main: Axes, strip: Axes, words: Sequence[str], groups: NDArray[np
         strip.axhline(cut - 0.5, color="black", linewidth=1)
         main.axhline(cut - 0.5, color="black", linewidth=1)
         main.axvline(cut - 0.5, color="black", linewidth=1)
-    labels = [_short(word, LABEL) for word in words]
+    labels = [short(word, LABEL) for word in words]
     main.set_yticks([])
     main.set_xticks(range(size), labels, rotation=90, fontsize=points, parse_math=False)
     strip.set_xticks([])
@@ -266,12 +266,13 @@ def _bar(figure: Figure, image: AxesImage, axes: Axes, label: str) -> None:
     bar.outline.set_visible(False)
 
 
-def _short(word: str, most: int) -> str:
+def short(word: str, most: int) -> str:
+    """A text in one line of at most so many characters."""
     text = " ".join(word.split())
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def _saved(figure: Figure, suffix: str, **how: Any) -> bytes:
+def saved_figure(figure: Figure, suffix: str, **how: Any) -> bytes:
     """The figure's file, the same for the same figure."""
     out = io.BytesIO()
     with warnings.catch_warnings(), mpl.rc_context({"svg.hashsalt": "g2v"}):

@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from g2v_dask.analysis.stability import Overlap, Stability
-from g2v_dask.report.figures import BLUE, _saved, _short
+from g2v_dask.report.figures import BLUE, saved_figure, short
 
 BAND, INK = "#e3e9f1", "#222222"
 WIDE, TALL, CELL = 6.2, 1.9, 0.42  # inches: a histogram's sides, the least side of a cell of the heat map
@@ -43,7 +43,7 @@ def picture(found: Stability) -> bytes:
     which = "two embeddings share, mean over pairs" if many else "both embeddings share"
     panels[-1].set_xlabel(f"part of a gene's nearest genes that {which}")
     left.supylabel("genes", fontsize=10)
-    return _saved(figure, ".png")
+    return saved_figure(figure, ".png")
 
 
 def _histogram(axes: Axes, shares: NDArray[np.float64], summed: Overlap) -> None:
@@ -76,7 +76,7 @@ def _heat_map(axes: Axes, found: Stability) -> None:
             if row != column:
                 colour = "white" if value < 0.5 else "black"
                 axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=9)
-    labels = [_short(name, LABEL) for name in _apart(names)]
+    labels = [short(name, LABEL) for name in _apart(names)]
     axes.set_xticks(range(len(names)), labels, rotation=90, fontsize=9, parse_math=False)
     axes.set_yticks(range(len(names)), labels, fontsize=9, parse_math=False)
     axes.tick_params(length=0)

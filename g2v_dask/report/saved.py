@@ -52,26 +52,26 @@ def full_sheet(
     )
 
 
-def write_markdown(path: Path, sheet: Sheet) -> None:
-    """Writes a report as Markdown; its picture goes beside it, under the same name with ``.png``.
+def write_markdown(path: Path, *sheets: Sheet) -> None:
+    """Writes reports as one Markdown file; the picture of one goes beside it, under the same name with ``.png``.
 
     Raises: InputError if a file cannot be written, or both would have one name.
     """
     picture = path.with_suffix(".png")
-    if sheet.picture is not None:
+    for drawn in (sheet.picture for sheet in sheets if sheet.picture is not None):
         if picture == path:
             msg = f"{path}: the picture of the report takes that name; call the report .md"
             raise InputError(msg)
-        _write(picture, sheet.picture.png)
-    write(path, f"# {escape(sheet.title)}\n\n{body(sheet, picture.name)}")
+        _write(picture, drawn.png)
+    write(path, "\n".join(f"# {escape(sheet.title)}\n\n{body(sheet, picture.name)}" for sheet in sheets))
 
 
-def write_html(path: Path, sheet: Sheet) -> None:
-    """Writes a report as one HTML file, pictures inside.
+def write_html(path: Path, *sheets: Sheet) -> None:
+    """Writes reports as one HTML file, pictures inside.
 
     Raises: InputError if the path is a folder or cannot be written.
     """
-    write(path, page(sheet))
+    write(path, page(*sheets))
 
 
 def write_histogram(

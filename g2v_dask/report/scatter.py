@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from g2v_dask.errors import InputError
-from g2v_dask.report.figures import FORMATS, _saved, _short
+from g2v_dask.report.figures import FORMATS, saved_figure, short
 from g2v_dask.report.labels import spread
 
 LONG = 7.5  # inches of the longer side of the map
@@ -140,13 +140,13 @@ def draw(picture: Scatter, file: Path) -> bytes:
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
-    axes.set_xlabel(_short(picture.axes[0], TITLE), fontsize=9, parse_math=False)
-    axes.set_ylabel(_short(picture.axes[1], TITLE), fontsize=9, parse_math=False)
-    axes.set_title(_short(picture.title, TITLE), fontsize=12, loc="left", parse_math=False)
+    axes.set_xlabel(short(picture.axes[0], TITLE), fontsize=9, parse_math=False)
+    axes.set_ylabel(short(picture.axes[1], TITLE), fontsize=9, parse_math=False)
+    axes.set_title(short(picture.title, TITLE), fontsize=12, loc="left", parse_math=False)
     size = float(np.clip(COVERED * width * height * 72**2 / len(picture.places), SMALLEST, LARGEST))
     marks = _coloured(axes, picture, size)
     _write(axes, marks, picture, paper)
-    return _saved(figure, suffix, bbox_inches="tight", pad_inches=0.12)
+    return saved_figure(figure, suffix, bbox_inches="tight", pad_inches=0.12)
 
 
 # -- colours ------------------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ def _scale(axes: Axes, places: NDArray[np.float64], colour: Scale, size: float) 
     )
     bar.outline.set_visible(False)
     inset.tick_params(labelsize=9)
-    inset.set_title(_short(colour.name, 40), fontsize=10, loc="left", pad=14, parse_math=False)
+    inset.set_title(short(colour.name, 40), fontsize=10, loc="left", pad=14, parse_math=False)
     if not known.all():
         _legend(axes, [("unknown", int((~known).sum()), UNKNOWN)], title="", top=0.46)
 
@@ -276,9 +276,9 @@ def _legend(axes: Axes, rows: Sequence[tuple[str, int, str]], *, title: str, top
         handles, ["-"] * len(rows), loc="upper left", bbox_to_anchor=(1.02, top), frameon=False, fontsize=9,
         title="-" if title else None, title_fontsize=10, alignment="left", handletextpad=0.2, borderaxespad=0,
     )  # fmt: skip
-    legend.get_title().set(text=_short(title, 40), parse_math=False)
+    legend.get_title().set(text=short(title, 40), parse_math=False)
     for text, (word, count, _) in zip(legend.get_texts(), rows, strict=True):
-        text.set(text=f"{_short(word, 40)} ({count:,})", parse_math=False)
+        text.set(text=f"{short(word, 40)} ({count:,})", parse_math=False)
 
 
 # -- names --------------------------------------------------------------------------------------------------
@@ -295,7 +295,7 @@ def _write(axes: Axes, marks: Sequence[_Mark], picture: Scatter, paper: _Paper) 
     if not picture.labels:
         return
     named = picture.places[list(picture.labels)]
-    words = [_short(text, LABEL) for text in picture.labels.values()]
+    words = [short(text, LABEL) for text in picture.labels.values()]
     anchors = paper.points(named)
     spots = spread(
         anchors,

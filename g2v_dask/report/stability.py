@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from g2v_dask.analysis.stability import Agreement, Stability
-from g2v_dask.errors import InputError
-from g2v_dask.files import write_file
 from g2v_dask.names import Names
-from g2v_dask.report.markdown import body, escape
-from g2v_dask.report.saved import write, writing
 from g2v_dask.report.sheets import Column, Picture, Sheet
 
 
@@ -93,18 +87,3 @@ def with_picture(pages: tuple[Sheet, Sheet], found: Stability) -> tuple[Sheet, S
     heat = "" if len(found.pairs) == 1 else f"; right, mean overlap of the {found.ks[0]} nearest, pair by pair"
     caption = f"How many genes keep which part of their nearest genes{heat}"
     return replace(pairs, picture=Picture(png=_overlaps().picture(found), caption=caption)), genes
-
-
-def write_markdown(path: Path, pages: Sequence[Sheet]) -> None:
-    """Writes tables as one Markdown file; the picture of the first goes beside it, under the same name with ``.png``.
-
-    Raises: InputError if a file cannot be written, or both would have one name.
-    """
-    picture = path.expanduser().with_suffix(".png")
-    for drawn in (page.picture for page in pages if page.picture is not None):
-        if picture == path.expanduser():
-            msg = f"{path}: the picture of the report takes that name; call the report .md"
-            raise InputError(msg)
-        with writing(picture):
-            write_file(picture, drawn.png)
-    write(path, "\n".join(f"# {escape(page.title)}\n\n{body(page, picture.name)}" for page in pages))

@@ -66,8 +66,15 @@ from tests.data_paths import data
 ROWS = ("reach", "large", "pass", "public", "cooccur", "outside")
 SEED = 1
 SAMPLED_SECONDS = 0.1  # between two looks at the memory
+WHEN = ("first", "again")  # on workers that have nothing loaded yet; on the same
 clock = time.perf_counter
 Times = dict[str, list[float]]
+
+
+class Options(argparse.Namespace):
+    """What the command was told; a key of what was run with it."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
 
 
 # -- data -----------------------------------------------------------------------------------------------------
@@ -179,7 +186,7 @@ def child(job: dict[str, Any]) -> None:
     print(json.dumps({"start_seconds": round(up, 2), "stages": found}))
 
 
-def on_cluster(store: Store, specs: Iterable[Spec], options: argparse.Namespace) -> dict[str, Any]:
+def on_cluster(store: Store, specs: Iterable[Spec], options: Options) -> dict[str, Any]:
     """Runs stages on a cluster in a process of its own; what it prints, and the most memory of all its processes."""
     job = {
         "store": str(store.root),
@@ -223,7 +230,7 @@ def watch(process: subprocess.Popen[str], most: dict[str, int]) -> None:
 # -- reach, public --------------------------------------------------------------------------------------------
 
 
-def spec_of(options: argparse.Namespace, name: str = "genes") -> TrainSpec:
+def spec_of(options: Options, name: str = "genes") -> TrainSpec:
     return TrainSpec(source="reads", name=name, method="glove", components=options.components)
 
 
@@ -303,7 +310,7 @@ def per_entry(store: Store, spec: TrainSpec, passes: int, threads: int) -> dict[
     }
 
 
-def reach(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def reach(options: Options, folder: Path) -> dict[str, Any]:
     store = cooccurrence(folder, drawn(tissue(options.tissue), options.reach_genes), options.tile)
     spec = spec_of(options)
     theirs = per_entry(store, spec, options.passes, options.threads)
@@ -330,9 +337,6 @@ def reach(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }
 
 
-WHEN = ("first", "again")  # on workers that have nothing loaded yet; on the same
-
-
 def mittens(x: NDArray[np.float64], spec: TrainSpec, rate: float, iterations: int) -> tuple[float, NDArray[Any], Any]:
     """Seconds of mittens' GloVe on a matrix in memory, and its two sides, biases last."""
     from mittens import GloVe  # noqa: PLC0415  (installed for this row alone)
@@ -350,7 +354,7 @@ def mittens(x: NDArray[np.float64], spec: TrainSpec, rate: float, iterations: in
     return clock() - start, np.hstack([model.W, model.bw]), np.hstack([model.C, model.bc])
 
 
-def public(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def public(options: Options, folder: Path) -> dict[str, Any]:
     store = cooccurrence(folder, drawn(tissue(options.tissue), options.public_genes), options.tile)
     spec = spec_of(options)
     log_x, setting = logs(store, spec)
@@ -379,20 +383,14 @@ def public(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 @functools.cache
-def large_run(options: Frozen, folder: Path) -> tuple[int, dict[str, Any]]:
+def large_run(options: Options, folder: Path) -> tuple[int, dict[str, Any]]:
     """Genes; and the train stage on them."""
     table = drawn(tissues(), options.large_genes)
     store = cooccurrence(folder, table, options.tile)
     return len(table), on_cluster(store, [spec_of(options)], options)
 
 
-class Frozen(argparse.Namespace):
-    """Options that serve as a key."""
-
-    __hash__ = object.__hash__  # type: ignore[assignment]
-
-
-def large(options: Frozen, folder: Path) -> dict[str, Any]:
+def large(options: Options, folder: Path) -> dict[str, Any]:
     genes, found = large_run(options, folder)
     (run,) = found["stages"]
     return {
@@ -411,7 +409,7 @@ def large(options: Frozen, folder: Path) -> dict[str, Any]:
     }
 
 
-def outside(options: Frozen, folder: Path) -> dict[str, Any]:
+def outside(options: Options, folder: Path) -> dict[str, Any]:
     _, found = large_run(options, folder)
     rounds = found["stages"][0]["rounds"]
     return {
@@ -456,15 +454,16 @@ def over_bands(setting: als.Setting, threads: int, work: Callable[[int], Any]) -
 def our_pass(files: Any, setting: als.Setting, state: als.State, known: als.Known, threads: int) -> float:
     """Seconds of a pass: both half passes, and the balance."""
     start = clock()
-    now: dict[als.Side, als.Floats] = {"rows": state.rows, "columns": state.columns}
-    for side, other in (("rows", "columns"), ("columns", "rows")):
 
-        def half(band: int, side: als.Side = side, other: als.Side = other) -> als.Floats:
+    def half(side: als.Side, theirs: als.Floats) -> als.Floats:
+        def band_step(band: int) -> als.Floats:
             mine = getattr(state, side)[setting.span(band)]
-            return als.half_pass(files, setting, band, side=side, mine=mine, theirs=now[other], known=known)[0]
+            return als.half_pass(files, setting, band, side=side, mine=mine, theirs=theirs, known=known)[0]
 
-        now[side] = np.concatenate(over_bands(setting, threads, half))
-    als.balanced(als.onward(state, now["rows"], now["columns"], (1.0,)), known)
+        return np.concatenate(over_bands(setting, threads, band_step))
+
+    rows = half("rows", state.columns)
+    als.balanced(als.onward(state, rows, half("columns", rows), (1.0,)), known)
     return clock() - start
 
 
@@ -494,7 +493,7 @@ def bare_pass(setting: als.Setting, state: als.State, threads: int, *, strip: in
     return clock() - begun
 
 
-def pass_(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def pass_(options: Options, folder: Path) -> dict[str, Any]:
     genes, random = options.pass_genes, np.random.default_rng(SEED)
     tile = min(options.tile, genes)
     setting = als.Setting(
@@ -557,7 +556,7 @@ def parts_of(store: Store, target: Target, spent: list[float]) -> float:
     cooccur._documents.cache_clear()  # a new process has read nothing yet
     cooccur.begin(store, target)
     write_json(owner_file(store, target), {"token": "me"})
-    real, written = arrays.writable, []
+    real, written = arrays.writable, list[float]()
 
     def writable(folder: Path, name: str) -> Any:
         return Timed(real(folder, name), written)
@@ -581,14 +580,14 @@ def gemm(reads: NDArray[np.float64], tile: int) -> float:
         return clock() - begun
 
 
-def cooccur_(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def cooccur_(options: Options, folder: Path) -> dict[str, Any]:
     table = drawn(tissues(), options.cooccur_genes, options.samples)
     store = stores.empty(folder, options.tile)
     expression(store, table)
     begun = clock()
     (target,) = cooccur.plan(store, CooccurSpec(name="reads")).targets
     planned = clock() - begun
-    reads, written = table.to_numpy(np.float64).T, []
+    reads, written = table.to_numpy(np.float64).T, list[float]()
     contenders = {"ours": lambda: parts_of(store, target, written), "bare": lambda: gemm(reads, options.tile)}
     turns(contenders, 1)
     written.clear()
@@ -613,7 +612,7 @@ def cooccur_(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 # -- main -----------------------------------------------------------------------------------------------------
 
 
-def machine(options: argparse.Namespace) -> dict[str, Any]:
+def machine(options: Options) -> dict[str, Any]:
     libraries = ("numpy", "scipy", "numba", "zarr", "dask", "distributed")
     return {
         "cores": cores(),
@@ -634,7 +633,7 @@ def warm(folder: Path) -> None:
     in_process(store, spec, np.inf)
 
 
-def parse(arguments: list[str] | None) -> Frozen:
+def parse(arguments: list[str] | None) -> Options:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", default=",".join(ROWS), help="which of %(default)s")
     parser.add_argument("--threads", type=int, default=2, help="threads, and workers of a cluster")
@@ -654,7 +653,7 @@ def parse(arguments: list[str] | None) -> Frozen:
     parser.add_argument("--samples", type=int, default=328, help="of co-occurrence")
     parser.add_argument("--folder", type=Path, help="for stores of some GB [the system's]")
     parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
-    return parser.parse_args(arguments, Frozen())
+    return parser.parse_args(arguments, Options())
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -669,6 +668,7 @@ def main(arguments: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         warm(Path(folder, "warm"))
         for row in options.rows.split(","):
+            # what ``outside`` asks is what ``large`` ran
             shared = "large" if row == "outside" else row
             out[row] = rows[row](options, Path(folder, shared))
             print(json.dumps({row: out[row]}), file=sys.stderr)  # so that a run cut short leaves what it found

@@ -141,7 +141,7 @@ def words_of(picture: Scatter, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         texts.extend(t.get_text() for t in axes.texts)
         return b""
 
-    monkeypatch.setattr(scatter, "_saved", kept)
+    monkeypatch.setattr(scatter, "saved_figure", kept)
     scatter.draw(picture, Path("m.png"))
     return texts
 
