@@ -58,12 +58,12 @@ def write_markdown(path: Path, *sheets: Sheet) -> None:
     Raises: InputError if a file cannot be written, or both would have one name.
     """
     picture = path.with_suffix(".png")
-    for drawn in (sheet.picture for sheet in sheets if sheet.picture is not None):
+    for drawn in (one.picture for one in sheets if one.picture is not None):
         if picture == path:
             msg = f"{path}: the picture of the report takes that name; call the report .md"
             raise InputError(msg)
         _write(picture, drawn.png)
-    write(path, "\n".join(f"# {escape(sheet.title)}\n\n{body(sheet, picture.name)}" for sheet in sheets))
+    write(path, "\n".join(f"# {escape(one.title)}\n\n{body(one, picture.name)}" for one in sheets))
 
 
 def write_html(path: Path, *sheets: Sheet) -> None:

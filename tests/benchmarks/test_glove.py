@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from g2v_dask.kernels import glove as kernel
 from g2v_dask.models import glove_als as als
 from g2v_dask.models.adagrad import _whole
 from g2v_dask.spec import TrainSpec
@@ -60,12 +61,11 @@ def test_loss_of__is_the_naive_sum():
     x = np.floor(random.lognormal(3, 2, (30, 30)))
     x = np.triu(x) + np.triu(x, 1).T
     spec = TrainSpec(method="glove", components=4, x_max=50.0)
-    matrix = MemoryMatrix.from_dense(x, tile=30)
-    setting = als.Setting.of(matrix, spec, "majorised")
-    log_x = _whole({(0, 0): als.kernel.logs(x)}, setting)
+    setting = als.Setting.of(MemoryMatrix.from_dense(x, tile=30), spec, "majorised")
+    log_x = _whole({(0, 0): kernel.logs(x)}, setting)
     rows, columns = random.normal(size=(2, 30, 5)).astype(np.float32)
     assert np.count_nonzero(x == 0) > 0
-    naive = glove_loss(Glove(x, x_max=50.0), rows, columns)
+    naive = glove_loss(Glove(x=x, x_max=50.0, alpha=0.75, upper=False), rows, columns)
     assert loss_of(log_x, rows, columns, setting) == pytest.approx(naive, rel=1e-5)
 
 
