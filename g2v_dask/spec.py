@@ -208,7 +208,7 @@ class TrainSpec(Spec):
         "als: penalty of a vector's square, a unit of weight", 1e-4, role="identity", low=0.0, only="glove"
     )
     tolerance: float = option(
-        "als ends when a pass lowers the loss by a smaller share", 1e-3, role="identity", low=0.0, only="glove"
+        "als ends when a pass changes the loss by a smaller share", 1e-2, role="identity", low=0.0, only="glove"
     )
     checkpoint: int = option("passes between two checkpoints, where one part makes many", 5, low=1, only="glove")
 

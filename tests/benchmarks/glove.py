@@ -66,6 +66,8 @@ from tests.data_paths import data
 ROWS = ("reach", "large", "pass", "public", "cooccur", "outside")
 SEED = 1
 SAMPLED_SECONDS = 0.1  # between two looks at the memory
+CHILD = "import json, sys; from tests.benchmarks.glove import child; child(json.loads(sys.argv[1]))"
+"""Not this file by its name: workers would load it too, and its libraries count as their memory."""
 WHEN = ("first", "again")  # on workers that have nothing loaded yet; on the same
 clock = time.perf_counter
 Times = dict[str, list[float]]
@@ -194,7 +196,7 @@ def on_cluster(store: Store, specs: Iterable[Spec], options: Options) -> dict[st
         "small": options.small,
         "stages": [(spec.stage(), asdict(spec)) for spec in specs],
     }
-    command = [sys.executable, __file__, "--child", json.dumps(job)]
+    command = [sys.executable, "-c", CHILD, json.dumps(job)]
     most: dict[str, int] = {}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         watcher = threading.Thread(target=watch, args=(process, most))
@@ -652,15 +654,11 @@ def parse(arguments: list[str] | None) -> Options:
     parser.add_argument("--cooccur-genes", type=int, default=20_000)
     parser.add_argument("--samples", type=int, default=328, help="of co-occurrence")
     parser.add_argument("--folder", type=Path, help="for stores of some GB [the system's]")
-    parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
     return parser.parse_args(arguments, Options())
 
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
-    if options.child is not None:
-        child(options.child)
-        return
     rows: dict[str, Callable[[Any, Path], dict[str, Any]]] = dict(
         zip(ROWS, (reach, large, pass_, public, cooccur_, outside), strict=True)
     )
