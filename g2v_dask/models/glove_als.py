@@ -212,8 +212,8 @@ class State:
 
     @classmethod
     def of(cls, held: Mapping[str, NDArray[Any]]) -> State:
-        """A state of its arrays."""
-        reached = (held["reached_rows"], held["reached_columns"])
+        """A state of its arrays, or of some of them."""
+        reached = (held["reached_rows"], held["reached_columns"]) if "reached_rows" in held else None
         return cls(rows=held["rows"], columns=held["columns"], reached=reached, losses=tuple(held["losses"].tolist()))
 
     def arrays(self) -> dict[str, NDArray[Any]]:

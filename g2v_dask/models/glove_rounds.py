@@ -101,13 +101,12 @@ def run_part(work: Work, matrix: tiles.TileMatrix, spec: TrainSpec, solver: als.
     if what == "basis":
         return _basis(work, files, setting, spec)
     if what == "balance":
-        before = files.state(work.round - 3)
+        before = files.state(work.round - 3, reached=True)
         rows, columns = (files.side(r) for r in (work.round - 2, work.round - 1))
         loss = sum(float(files.band(work.round - 2, b)["loss"]) for b in range(setting.bands))
         known = files.known()
         losses = (*before.losses, loss / (2 * known.entries))
-        state = als.balanced(als.onward(before, rows, columns, losses), known)
-        return files.keep("state", state.arrays(), {})
+        return files.keep_state(als.balanced(als.onward(before, rows, columns, losses), known))
     return _half_pass(work, files, setting, band, "rows" if what == "rows" else "columns")
 
 
@@ -129,7 +128,7 @@ def _begin(work: Work, files: _Files, setting: Setting, spec: TrainSpec) -> Outp
     known = glove.checked(als.symmetric(als.joined(each), setting), setting)
     about = files.keep("known", known.arrays(), {}).files
     if spec.init == "random":
-        begun = files.keep("state", als.random_state(known, setting, spec.seed).arrays(), {})
+        begun = files.keep_state(als.random_state(known, setting, spec.seed))
     else:
         begun = files.keep("state", {"basis": als.first_basis(setting)}, {})
     return Output(files=(*begun.files, *about), result={})
@@ -140,7 +139,7 @@ def _basis(work: Work, files: _Files, setting: Setting, spec: TrainSpec) -> Outp
     if phase(work.round + 1, spec) == "product":
         return files.keep("state", {"basis": als.orthonormal(image)}, {})
     basis = files.named(work.round - 2, "basis")
-    return files.keep("state", als.svd_state(basis, image, files.known(), setting).arrays(), {})
+    return files.keep_state(als.svd_state(basis, image, files.known(), setting))
 
 
 def _half_pass(work: Work, files: _Files, setting: Setting, band: int, side: als.Side) -> Output:
@@ -179,9 +178,16 @@ class _Files:
         found: Floats = self._load(round_, "state")[name]
         return found
 
-    def state(self, round_: int) -> State:
-        """The vectors that a round's only part has left."""
-        return State.of(self._load(round_, "state"))
+    def keep_state(self, state: State) -> Output:
+        """Writes a state; where the last pass came apart from it, since only the next balance reads that."""
+        held = state.arrays()
+        reached = {name: held.pop(name) for name in list(held) if name.startswith("reached")}
+        files = [self.keep(name, some, {}).files for name, some in (("state", held), ("reached", reached))]
+        return Output(files=tuple(f for some in files for f in some), result={})
+
+    def state(self, round_: int, *, reached: bool = False) -> State:
+        """The vectors that a round's only part has left, and where the last pass came if it is asked for."""
+        return State.of({**self._load(round_, "state"), **(self._load(round_, "reached") if reached else {})})
 
     def band(self, round_: int, band: int) -> dict[str, NDArray[Any]]:
         """What the part of one band has left."""

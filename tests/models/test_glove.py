@@ -200,6 +200,20 @@ def test_train__genes_by_sum_then_id_and_none_without_an_entry(tmp_path: Path) -
 
 @pytest.mark.parametrize("triangle", ["both", "upper"])
 @pytest.mark.parametrize("tile", [7, 300, 400])
+def test_product__equals_the_dense_one(triangle: str, tile: int) -> None:
+    """Of both triangles, the diagonal once; tiles of more than one strip."""
+    x = reads(15, 320, seed=2, depth=1.5)
+    problem = Problem(DenseMatrix(values=x, tile=tile), spec_of(6, triangle=triangle), "majorised")
+    rng = np.random.default_rng(0)
+    basis, bias = rng.normal(size=(320, 3)).astype(np.float32), rng.normal(size=320)
+    L = np.where(x > 0, np.log(x, where=x > 0, out=np.zeros_like(x)) - bias[:, None] - bias, 0.0)
+    bands = range(problem.setting.bands)
+    found = np.concatenate([als.product(problem.logs, problem.setting, b, basis, bias) for b in bands])
+    np.testing.assert_allclose(found, L @ basis, atol=1e-3)
+
+
+@pytest.mark.parametrize("triangle", ["both", "upper"])
+@pytest.mark.parametrize("tile", [7, 300, 400])
 def test_start__is_the_best_fit_of_log_x_less_biases(triangle: str, tile: int) -> None:
     x = reads(15, 320, seed=2, depth=1.5)
     problem = Problem(DenseMatrix(values=x, tile=tile), spec_of(6, triangle=triangle), "majorised")
