@@ -15,16 +15,16 @@ from numba import njit
 from numpy.typing import NDArray
 
 from g2v_dask.errors import G2VError
-from g2v_dask.kernels.glove import MISSING
+from g2v_dask.kernels.glove import MISSING, residuals
 from g2v_dask.models import base
 from g2v_dask.models.checkpoints import Checkpoints
-from g2v_dask.models.glove_als import Floats, Known, Setting, State
+from g2v_dask.models.glove_als import STRIP, Floats, Known, Setting, State
 from g2v_dask.spec import TrainSpec
 
 CLIP = np.float32(100.0)
 """Largest residual that enters a gradient (text2vec)."""
 DIVERGED = 4.0
-"""A loss this many times the first iteration's is taken for divergence."""
+"""A loss this many times that of the first vectors is taken for divergence."""
 
 
 def fit(
@@ -47,13 +47,18 @@ def fit(
     """
     log_x = _whole(tiles, setting)
     checkpoints = Checkpoints(folder, spec.select("identity"), known.counts.tolist())
-    held = checkpoints.newest() or _first(setting, spec.seed)
+    held = checkpoints.newest()
+    if held is None:
+        held = _first(setting, spec.seed)
+        checkpoints.save(0, **held)  # so that there is always a good one
     losses = held.pop("losses").tolist()
+    # residuals are clipped, so a loss is never infinite; and it may blow up in the first iteration
+    worst = DIVERGED * _start_loss(log_x, setting, spec.seed) / (2 * known.entries)
     while len(losses) < spec.iterations:
         alive()
         total = one_pass(log_x, **held, rate=np.float32(spec.learning_rate), x=(setting.log_max, setting.alpha))
         loss = total / (2 * known.entries)
-        if not np.isfinite(loss) or (losses and loss > DIVERGED * losses[0]):
+        if not np.isfinite(loss) or loss > worst:
             msg = (
                 f"train: AdaGrad diverges: the loss is {loss:.4g} in iteration {len(losses) + 1}"
                 + (f", after {losses[-1]:.4g}" if losses else "")
@@ -63,7 +68,7 @@ def fit(
             raise G2VError(msg)
         losses.append(loss)
         progress(len(losses), spec.iterations, f"loss {loss:.4g}")
-        if len(losses) % spec.checkpoint == 0 or len(losses) == 1:
+        if len(losses) % spec.checkpoint == 0:
             checkpoints.save(len(losses), **held, losses=np.array(losses))
     return State(rows=held["rows"], columns=held["columns"], losses=tuple(losses))
 
@@ -84,6 +89,18 @@ def _first(setting: Setting, seed: int) -> dict[str, NDArray[np.float32]]:
     rows, columns = np.random.default_rng(seed).uniform(-0.5, 0.5, (2, *shape)).astype(np.float32)
     ones = np.ones((2, *shape), np.float32)
     return {"rows": rows, "columns": columns, "row_squares": ones[0], "column_squares": ones[1], "losses": np.empty(0)}
+
+
+def _start_loss(log_x: Floats, setting: Setting, seed: int) -> float:
+    """Σ f r² of the first vectors."""
+    first = _first(setting, seed)
+    rows, columns, d = first["rows"], first["columns"], setting.components
+    total = 0.0
+    for start in range(0, len(log_x), STRIP):  # row j of log x holds the entries (i, j)
+        some = slice(start, start + STRIP)
+        predicted = columns[some, :d] @ rows[:, :d].T + columns[some, d:] + rows[:, d]
+        total += residuals(log_x[some], predicted, setting.log_max, setting.alpha)
+    return total
 
 
 def one_pass(  # noqa: PLR0913

@@ -42,7 +42,7 @@ class Checkpoints:
             try:
                 with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                     held = {name: file[name] for name in file.files}
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+            except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
                 continue  # damaged, or removed meanwhile: the one before it serves
             if str(held.pop("identity", "")) == self._identity:
                 return held

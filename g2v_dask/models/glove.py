@@ -134,13 +134,15 @@ def train(
     """
     setting = Setting.of(matrix, spec, solver)
     logs = MemoryLogs()
-    found = []
+    found: list[list[Known]] = [[] for _ in range(setting.bands)]
     for number, (row, col) in enumerate(tiles.blocks(setting.size, setting.tile)):
         alive()
         logs.tiles[row, col], known = als.read_tile(matrix, setting, row, col)
-        found.append(known)
+        found[row].append(known)
         progress(0, spec.iterations, f"reading tile {number + 1}")
-    known = checked(als.symmetric(als.joined(iter(found)), setting), setting)
+    # band by band, as rounds add them: rounding may decide the order of look-alike genes
+    whole = als.joined(als.joined(iter(band)) for band in found)
+    known = checked(als.symmetric(whole, setting), setting)
     del found
     if spec.optimizer == "adagrad":
         state = adagrad.fit(logs.tiles, known, setting, spec, folder=folder, progress=progress, alive=alive)

@@ -108,6 +108,20 @@ class Setting:
         if side == "rows" or not self.upper:
             yield from ((band, other, False) for other in range(band + 1, self.bands))
 
+    def reaches(self, band: int, side: Side) -> Iterator[tuple[slice, slice]]:
+        """Genes of a band, and the genes that they share entries with.
+
+        Of the upper triangle strip by strip: cells that are no entry slow a majorised pass down.
+        """
+        mine = self.span(band)
+        if not self.upper:
+            yield slice(0, mine.stop - mine.start), slice(0, self.size)
+            return
+        for start in range(mine.start, mine.stop, STRIP):
+            stop = min(start + STRIP, mine.stop)
+            reach = slice(start, self.size) if side == "rows" else slice(0, stop)
+            yield slice(start - mine.start, stop - mine.start), reach
+
 
 class Logs(Protocol):
     """Log x in stored tiles."""
@@ -339,23 +353,24 @@ def half_pass(
     if normal is not None:
         step = normal.solve(push, ridge)
     else:
-        others = [row if mirrored else col for row, col, mirrored in setting.blocks(band, side)]
-        step = _common(D, [setting.span(o) for o in others], push, ridge[:, 0], about[:, PEAK])
+        step = np.concatenate(
+            [
+                _common(D[reach], push[some], ridge[some, 0], about[some, PEAK])
+                for some, reach in setting.reaches(band, side)
+            ]
+        )
     step[about[:, ENTRIES] == 0] = 0.0
     return (mine + step).astype(np.float32), loss
 
 
 def _common(
-    D: Floats, spans: list[slice], push: NDArray[Any], ridge: NDArray[np.float64], peak: NDArray[np.float64]
+    D: Floats, push: NDArray[Any], ridge: NDArray[np.float64], peak: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """(peak_i Σ d dᵀ + ridge_i M)⁻¹ push_i for all rows: one eigendecomposition serves every peak and ridge."""
-    scale = np.array([*[1.0] * (D.shape[1] - 1), FREE**-0.5])  # M^-1/2
-    gram = np.zeros((D.shape[1], D.shape[1]))
-    for span in spans:
-        wide = D[span] * scale
-        gram += wide.T @ wide
+    wide = D * np.array([*[1.0] * (D.shape[1] - 1), FREE**-0.5])  # D M^-1/2
+    gram = wide.T @ wide
     values, vectors = np.linalg.eigh(gram)
-    vectors *= scale[:, None]
+    vectors[-1] *= FREE**-0.5
     below = peak[:, None] * np.maximum(values, 0.0) + ridge[:, None]
     turned = push @ vectors
     # directions that no entry and no ridge determines stay as they are

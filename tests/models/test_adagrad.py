@@ -157,7 +157,7 @@ def test_train__diverging_rate_stops_and_keeps_the_last_good_checkpoint(
     for path in kept:
         with np.load(path) as held:
             assert len(held["losses"]) < iteration
-            assert held["losses"].max() <= 4 * worst  # good: no worse than to say nothing
+            assert held["losses"].max(initial=0.0) <= 4 * worst  # good: not far worse than to say nothing
             assert all(np.isfinite(held[name]).all() for name in ("rows", "columns"))
 
 
