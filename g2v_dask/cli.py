@@ -43,8 +43,10 @@ def cli(verbose: int) -> None:
     """Gene embeddings from many expression datasets, on Dask.
 
     \b
-    files ─ ingest ▶ expression ─ pairs ▶ pairs ─ merge ▶ cooccurrence ─ train ▶ embeddings ─ index ▶ index
-    then ask: similar, analogy, ask; exchange: export, import; look: ls, show; tidy: rm, gc.
+    files ─ ingest ▶ expression ┬ pairs ▶ pairs ─ merge ▶ cooccurrence ┬ train ▶ embeddings ┬ index ▶ index
+                                └ cooccur ──────────────▶ cooccurrence ┘                    ├ kmeans ▶ groups
+                                                                                            └ map ▶ maps
+    then ask: similar, analogy, ask, stability; exchange: export, import; look: ls, show; tidy: rm, gc.
 
     A first session:
 

@@ -249,9 +249,16 @@ class _Run:
             self.display.grow(len(following))
 
     def _queue(self, job: _Job) -> None:
-        """Makes a job's missing parts ready, once all its preparations have ended."""
+        """Makes a job's missing parts ready, once all its preparations have ended.
+
+        Those of a later round go first: what was begun ends, and its scratch files go, before more is begun.
+        """
         if self.ended.issuperset(job.target.after):
-            self.ready.extend((job, part) for part in job.missing())
+            missing = [(job, part) for part in job.missing()]
+            if job.round:
+                self.ready.extendleft(reversed(missing))
+            else:
+                self.ready.extend(missing)
 
     def _valid_receipts(self, job: _Job) -> dict[int, Receipt]:
         """The receipts whose files are still there and as long as they were."""

@@ -42,7 +42,7 @@ def run_stage(url: str, spec: Spec, *, cluster: ClusterSpec, display: Display, r
     Raises: any G2VError; the store then is as before, or holds whole artifacts only.
     """
     with _ready(url, cluster, display, report, create=isinstance(spec, IngestSpec)) as (store, there):
-        return _one(store, spec, there, display)
+        return _all(store, [spec], there, display)
 
 
 def run_all(
@@ -51,21 +51,21 @@ def run_all(
     """Runs every stage of a spec in order; ``cluster`` takes the place of the spec's own.
 
     A stage that leaves nothing to go on with is the last: its summary says why.
-    Returns: one summary a stage that ran, in order.
+    Returns: one summary a stage that ran, in order; what it does for each dataset is one.
     """
     summaries: list[Summary] = []
     with _ready(spec.store, cluster or spec.cluster, display, report, create=_makes_store(spec)) as (store, there):
         members = _Members(store)
         for step in spec.steps:
-            for stage_spec in members.specs(step):
-                if isinstance(stage_spec, ReportSpec):
-                    summaries.append(reports.answered(store, stage_spec))
-                    continue
-                summary = _one(store, stage_spec, there, display)
-                summaries.append(summary)
-                if not summary.names:
-                    return summaries
-                members.take(stage_spec.stage(), summary.names)
+            specs = list(members.specs(step))
+            if step.stage == "report":
+                summaries += [reports.answered(store, s) for s in specs if isinstance(s, ReportSpec)]
+                continue
+            summary = _all(store, specs, there, display)
+            summaries.append(summary)
+            if not summary.names:
+                return summaries
+            members.take(step.stage, summary.names)
     return summaries
 
 
@@ -104,14 +104,36 @@ def _current(store: Store, target: Target) -> bool:
     return fresh or driver.state(store, target) == "quarantined"
 
 
-def _one(store: Store, spec: Spec, there: Cluster, display: Display) -> Summary:
-    stage = stages.load(spec.stage())
-    plan = stage.plan(store, spec)
+def _all(store: Store, specs: list[Spec], there: Cluster, display: Display) -> Summary:
+    """Runs one stage for all its specs at once, so that what one leaves of the workers another takes."""
+    stage = stages.load(specs[0].stage())
+    plan = joined([stage.plan(store, spec) for spec in specs])
     for note in plan.notes:
         display.say(note)
     summary = driver.drive(stage, plan, store, there, display)
     display.say(_line(summary))
     return summary
+
+
+def joined(plans: list[Plan]) -> Plan:
+    """Several plans of one stage as one.
+
+    Raises: SpecError if two of them would make one artifact.
+    """
+    targets = [target for plan in plans for target in plan.targets]
+    seen: set[str] = set()
+    for key in (target.key for target in targets if target.kind and len(plans) > 1):
+        if key in seen:
+            msg = f"{plans[0].stage}: {key} would be made twice, of different things; put {{dataset}} into its name"
+            raise SpecError(msg)
+        seen.add(key)
+    return Plan(
+        stage=plans[0].stage,
+        targets=tuple(targets),
+        refused=tuple(r for plan in plans for r in plan.refused),
+        left_out=tuple(dict.fromkeys(name for plan in plans for name in plan.left_out)),
+        notes=tuple(note for plan in plans for note in plan.notes),
+    )
 
 
 def made(

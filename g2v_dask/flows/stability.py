@@ -12,9 +12,8 @@ from g2v_dask.analysis import stability
 from g2v_dask.analysis.stability import KS, Stability
 from g2v_dask.cluster import connect
 from g2v_dask.errors import InputError, SpecError
-from g2v_dask.flows.pipeline import reported
+from g2v_dask.flows.pipeline import joined, reported
 from g2v_dask.names import Names
-from g2v_dask.parts import Plan
 from g2v_dask.progress import Display
 from g2v_dask.spec import ClusterSpec, TrainSpec
 from g2v_dask.store import Store
@@ -82,8 +81,7 @@ def train(
         plans = [stage.plan(store, one) for one in specs]
         for note in plans[0].notes:  # those of the others differ in the name alone
             display.say(note)
-        whole = Plan(stage=spec.stage(), targets=tuple(target for plan in plans for target in plan.targets))
-        summary = driver.drive(stage, whole, store, there, display)
+        summary = driver.drive(stage, joined(plans), store, there, display)
     for refused in summary.quarantined:
         msg = f"{refused['name']} cannot be trained, so there is nothing to compare: {refused['reason']}"
         raise InputError(msg)

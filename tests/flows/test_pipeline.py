@@ -20,6 +20,7 @@ import g2v_dask
 from g2v_dask import driver
 from g2v_dask.cluster import Cluster
 from g2v_dask.driver import Summary
+from g2v_dask.errors import SpecError
 from g2v_dask.flows import pipeline
 from g2v_dask.progress import Display
 from g2v_dask.spec import ClusterSpec, MergeSpec, PairsSpec, RunSpec
@@ -61,7 +62,7 @@ name = "by-svd"
 name = "by-skipgram"
 shard_rows = 50
 """
-STEPS = ["ingest", "pairs", *["merge"] * 4, "train", "train", "index", "index"]
+STEPS = ["ingest", "pairs", "merge", "merge", "train", "train", "index", "index"]
 QUIET = Display(quiet=True)
 
 
@@ -167,9 +168,7 @@ def test_run_all__does_every_stage_in_order(first: tuple[Run, list[Summary]]) ->
         ["kich", "noise", "prad", "thca"],
         ["kich", "prad", "thca"],
         ["all"],
-        ["only-kich"],
-        ["only-prad"],
-        ["only-thca"],
+        ["only-kich", "only-prad", "only-thca"],
         ["by-svd"],
         ["by-skipgram"],
         ["by-svd"],
@@ -183,7 +182,7 @@ def test_run_all__does_every_stage_in_order(first: tuple[Run, list[Summary]]) ->
 
 def test_run_all__what_is_quarantined_is_left_out_and_told(first: tuple[Run, list[Summary]]) -> None:
     run, summaries = first
-    assert [s.exit_code for s in summaries] == [3, 3, *[0] * 8]
+    assert [s.exit_code for s in summaries] == [3, 3, *[0] * 6]
     assert [q["name"] for q in summaries[0].quarantined] == ["small"]
     assert "11 samples, fewer than 30" in summaries[0].quarantined[0]["reason"]
     assert [q["name"] for q in summaries[1].quarantined] == ["noise"]
@@ -237,9 +236,9 @@ def test_run_all__again_is_fresh_starts_no_cluster_and_still_says_what_is_quaran
     again = pipeline.run_all(run.spec, display=QUIET)
     assert [s.stage for s in again] == STEPS
     assert run.work(again) == {}
-    assert [s.made for s in again] == [[]] * 10
+    assert [s.made for s in again] == [[]] * 8
     assert [sorted(s.fresh) for s in again] == [sorted(s.made) for s in first[1]]
-    assert [s.exit_code for s in again] == [3, 3, *[0] * 8]
+    assert [s.exit_code for s in again] == [3, 3, *[0] * 6]
     assert {p: p.stat().st_mtime_ns for p in run.store.root.rglob("data.*")} == before
 
 
@@ -261,9 +260,7 @@ def test_run_all__one_changed_file_is_all_that_is_redone(
         ["prad"],
         ["prad"],
         ["all"],
-        [],
         ["only-prad"],
-        [],
         ["by-svd"],
         ["by-skipgram"],
         ["by-svd"],
@@ -330,9 +327,15 @@ def test_run_all__for_each_dataset_down_to_an_index(copy: Run, address: str) -> 
         f'[train]{each}from = "only-{{dataset}}"\nmethod = "svd"\ncomponents = 3\n[index]{each}'
     )
     found = copy.go(address)
-    assert [s.names for s in found[2:]] == [[f"only-{name}"] for name in sorted(TISSUES)] * 3
+    assert [s.names for s in found[2:]] == [[f"only-{name}" for name in sorted(TISSUES)]] * 3
     assert list(copy.store.get("embeddings", "only-thca").facts["datasets"]) == ["pairs/thca"]
     assert {state for _, _, state in states(copy)} == {"fresh", "refused", "quarantined"}
+
+
+def test_run_all__for_each_dataset_needs_names_that_differ(copy: Run, address: str) -> None:
+    copy.file.write_text(SPEC.replace('name = "only-{dataset}"', 'name = "one"'))
+    with pytest.raises(SpecError, match=r"merge: cooccurrence/one would be made twice.*put \{dataset\} into its name"):
+        copy.go(address)
 
 
 # -- plans ----------------------------------------------------------------------------------------------------
