@@ -108,20 +108,6 @@ class Setting:
         if side == "rows" or not self.upper:
             yield from ((band, other, False) for other in range(band + 1, self.bands))
 
-    def reaches(self, band: int, side: Side) -> Iterator[tuple[slice, slice]]:
-        """Genes of a band, and the genes that they share entries with.
-
-        Of the upper triangle strip by strip: cells that are no entry slow a majorised pass down.
-        """
-        mine = self.span(band)
-        if not self.upper:
-            yield slice(0, mine.stop - mine.start), slice(0, self.size)
-            return
-        for start in range(mine.start, mine.stop, STRIP):
-            stop = min(start + STRIP, mine.stop)
-            reach = slice(start, self.size) if side == "rows" else slice(0, stop)
-            yield slice(start - mine.start, stop - mine.start), reach
-
 
 class Logs(Protocol):
     """Log x in stored tiles."""
@@ -353,22 +339,40 @@ def half_pass(
     if normal is not None:
         step = normal.solve(push, ridge)
     else:
-        step = np.concatenate(
-            [
-                _common(D[reach], push[some], ridge[some, 0], about[some, PEAK])
-                for some, reach in setting.reaches(band, side)
-            ]
-        )
+        step = np.empty_like(push)
+        for some, gram in _grams(D, setting, band, side):
+            step[some] = _common(gram, push[some], ridge[some, 0], about[some, PEAK])
     step[about[:, ENTRIES] == 0] = 0.0
     return (mine + step).astype(np.float32), loss
 
 
+def _grams(D: Floats, setting: Setting, band: int, side: Side) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Genes of a band, and Σ d dᵀ over the genes that they have entries with (in M^-1/2, as ``_common`` takes it).
+
+    Of the upper triangle strip by strip: cells that are no entry would slow a majorised pass down.
+    """
+
+    def gram(some: slice) -> NDArray[np.float64]:
+        wide = D[some] * np.array([*[1.0] * setting.components, FREE**-0.5])
+        made: NDArray[np.float64] = wide.T @ wide
+        return made
+
+    mine = setting.span(band)
+    if not setting.upper:
+        yield slice(0, mine.stop - mine.start), gram(slice(0, setting.size))
+        return
+    starts = range(mine.start, mine.stop, STRIP)
+    total = gram(slice(mine.stop, setting.size) if side == "rows" else slice(0, mine.start))
+    for start in reversed(starts) if side == "rows" else starts:
+        strip = slice(start, min(start + STRIP, mine.stop))
+        total = total + gram(strip)
+        yield slice(strip.start - mine.start, strip.stop - mine.start), total
+
+
 def _common(
-    D: Floats, push: NDArray[Any], ridge: NDArray[np.float64], peak: NDArray[np.float64]
+    gram: NDArray[np.float64], push: NDArray[Any], ridge: NDArray[np.float64], peak: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """(peak_i Σ d dᵀ + ridge_i M)⁻¹ push_i for all rows: one eigendecomposition serves every peak and ridge."""
-    wide = D * np.array([*[1.0] * (D.shape[1] - 1), FREE**-0.5])  # D M^-1/2
-    gram = wide.T @ wide
     values, vectors = np.linalg.eigh(gram)
     vectors[-1] *= FREE**-0.5
     below = peak[:, None] * np.maximum(values, 0.0) + ridge[:, None]
