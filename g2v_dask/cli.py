@@ -144,7 +144,8 @@ def plan(*, spec: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     else:
-        report.table([{"reason": "", **row} for row in rows], ("stage", "name", "parts", "bytes", "state", "reason"))
+        shown = [{**row, "note": row.get("reason", row.get("note", ""))} for row in rows]
+        report.table(shown, ("stage", "name", "parts", "bytes", "state", "note"))
 
 
 @cli.command()

@@ -74,7 +74,7 @@ def stability(
         assert isinstance(spec, TrainSpec)
         where = cluster_of(cluster, cluster_workers) or ClusterSpec()
         shown = display_of(quiet=quiet)
-        embeddings = tuple(flow.train(store, spec, runs, cluster=where, display=shown, report=report))
+        embeddings = tuple(flow.train(store, spec, runs, cluster=where, display=shown, ks=ks, report=report))
     _show(flow.compare(store, embeddings, ks=ks, seed=seed), markdown=markdown, html=html, as_json=as_json)
 
 

@@ -406,7 +406,7 @@ def preview(plan: Plan, store: Store) -> Iterator[dict[str, Any]]:
             "parts": len(target.parts),
             "bytes": max((p.bytes for p in target.parts), default=0),
             "state": state(store, target),
-            **({"reason": "; ".join(plan.notes)} if plan.notes else {}),
+            **({"note": "; ".join(plan.notes)} if plan.notes else {}),
         }
     for refusal in plan.refused:
         row = {"stage": plan.stage, "name": refusal.name, "parts": 0, "bytes": 0, "state": "refused"}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import math
 import os
 import re
 import types
@@ -111,6 +112,9 @@ class Spec:
             msg = f"{where} must be a list of texts, got {list(value)!r}"
             raise SpecError(msg)
         meta = field.metadata
+        if wanted is float and math.isinf(value):
+            msg = f"{where} must be a finite number, got {value}"
+            raise SpecError(msg)
         if meta["choices"] and value not in meta["choices"]:
             near = nearest(str(value), meta["choices"])
             msg = f"{where} must be one of {', '.join(meta['choices'])}; got {value!r}{near}"

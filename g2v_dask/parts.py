@@ -150,7 +150,7 @@ class Stage(Protocol):
     """What every module in ``stages`` offers."""
 
     def plan(self, store: Store, spec: Any) -> Plan:
-        """What to make, from metadata alone; writes nothing."""
+        """What to make; writes nothing. Reads metadata, and data only where the shape of the result hangs on them."""
 
     def begin(self, store: Store, target: Target) -> None:
         """Writes what the parts share, before the first of them; may be done again."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from g2v_dask.errors import SpecError
-from g2v_dask.options import Spec, nearest, option, under
+from g2v_dask.options import Json, Role, Spec, nearest, option, under
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +109,7 @@ class CooccurSpec(Spec):
     )
 
 
+IDLE = {"als": ("learning_rate",), "adagrad": ("init", "ridge", "tolerance")}  # of GloVe, by optimizer
 METHODS: Mapping[str, Mapping[str, Any]] = {  # and the defaults in which they differ
     "skipgram": {"components": 200, "iterations": 9, "learning_rate": 0.025},
     "svd": {"components": 200, "iterations": 1, "learning_rate": 1.0},
@@ -127,7 +128,7 @@ class TrainSpec(Spec):
     min_datasets: int = option(
         "cells seen in fewer datasets are read as 0; of co-occurrence from pairs", 1, role="identity", low=1
     )
-    seed: int = option("seed of every random choice", 1, role="identity", low=0)
+    seed: int = option("seed of every random choice; glove by als from the SVD makes none", 1, role="identity", low=0)
     iterations: int = option(
         "passes over all pairs [9]; glove: most passes [50]", None, role="identity", low=1, only="skipgram glove"
     )
@@ -218,6 +219,11 @@ class TrainSpec(Spec):
                 object.__setattr__(self, name, value)
         super().__post_init__()
 
+    def select(self, role: Role) -> dict[str, Json]:
+        """As of every spec; without what GloVe's other optimizer is told."""
+        idle = IDLE[self.optimizer] if self.method == "glove" else ()
+        return {key: value for key, value in super().select(role).items() if key not in idle}
+
 
 @dataclass(frozen=True, kw_only=True)
 class IndexSpec(Spec):
@@ -279,6 +285,9 @@ class ReportSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.figure is not None and Path(self.figure).suffix.lower() not in (".png", ".svg", ".pdf"):
+            msg = f"report: figure must be a .png, .svg or .pdf file, got {self.figure!r}"
+            raise SpecError(msg)
         for question in self.solve:
             if len(question.split()) != 3:
                 msg = f"report: solve takes three genes, as in 'BRCA1 BRCA2 TP53'; got {question!r}"
@@ -318,14 +327,14 @@ class Step:
     for_each: str | None
     base: Path
 
-    def specs(self, datasets: typing.Iterable[str]) -> Iterator[Spec]:
-        """The specs of this step, one, or one a dataset."""
+    def specs(self, datasets: typing.Iterable[str]) -> Iterator[tuple[str | None, Spec]]:
+        """The specs of this step: one, or one a dataset, with its name."""
         cls = STEPS[self.stage]
         if self.for_each is None:
-            yield cls.build(self.values, base=self.base)
+            yield None, cls.build(self.values, base=self.base)
             return
         for dataset in datasets:
-            yield cls.build(_fill(dict(self.values), dataset), base=self.base)
+            yield dataset, cls.build(_fill(dict(self.values), dataset), base=self.base)
 
 
 def _fill(value: Any, dataset: str) -> Any:

@@ -108,8 +108,8 @@ datasets = ["{dataset}"]
 """
     (step,) = RunSpec.load(spec_file(tmp_path, text)).steps
     assert list(step.specs(["x", "y"])) == [
-        MergeSpec(name="only-x", datasets=("x",)),
-        MergeSpec(name="only-y", datasets=("y",)),
+        ("x", MergeSpec(name="only-x", datasets=("x",))),
+        ("y", MergeSpec(name="only-y", datasets=("y",))),
     ]
 
 

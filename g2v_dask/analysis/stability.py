@@ -139,7 +139,10 @@ def compare(embeddings: Mapping[str, Vectors], *, ks: Sequence[int] = KS, seed: 
                 InputError if they share too few genes for the largest k, or all cosines of one are equal.
     Source:     disparity of Gower 1975 (`scipy.spatial.procrustes`); Spearman 1904 (`scipy.stats.spearmanr`).
     """
-    ks = _checked(embeddings, ks)
+    if len(embeddings) < 2:
+        msg = f"a comparison takes at least two embeddings, got {', '.join(embeddings) or 'none'}"
+        raise SpecError(msg)
+    ks = ascending(ks)
     genes, rows, zero = _shared(embeddings)
     if len(genes) <= ks[-1]:
         sizes = ", ".join(f"{name} {len(ids):,}" for name, (ids, _) in embeddings.items())
@@ -188,11 +191,11 @@ def compare(embeddings: Mapping[str, Vectors], *, ks: Sequence[int] = KS, seed: 
     )
 
 
-def _checked(embeddings: Mapping[str, Vectors], ks: Sequence[int]) -> tuple[int, ...]:
-    """The numbers of neighbours, ascending."""
-    if len(embeddings) < 2:
-        msg = f"a comparison takes at least two embeddings, got {', '.join(embeddings) or 'none'}"
-        raise SpecError(msg)
+def ascending(ks: Sequence[int]) -> tuple[int, ...]:
+    """The numbers of neighbours, ascending.
+
+    Raises: SpecError if there is none, one is under 1, or one comes twice.
+    """
     if not ks or min(ks) < 1 or len(set(ks)) < len(ks):
         msg = f"k must be one or more different numbers, each at least 1; got {', '.join(map(str, ks)) or 'none'}"
         raise SpecError(msg)

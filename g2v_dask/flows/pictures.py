@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import importlib
-import io
 import math
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -19,19 +15,25 @@ import pyarrow.parquet as pq
 from g2v_dask import query, report
 from g2v_dask.analysis import groups
 from g2v_dask.errors import InputError, SpecError, StoreError
+from g2v_dask.exchange import gene_tables
+from g2v_dask.exchange.gene_tables import GeneColumns
 from g2v_dask.files import write_file
 from g2v_dask.names import Names
 from g2v_dask.options import nearest
-from g2v_dask.readers.text import GZIP, MISSING
+from g2v_dask.readers.text import MISSING
 from g2v_dask.store import Artifact, Store
 
 METHODS = {"tsne": "t-SNE", "umap": "UMAP", "pca": "PCA"}
 UNKNOWN = ("", "unknown")  # biotypes
+COLOURS = ("group", "biotype", "none")  # besides columns of a table
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """What a picture is asked to show."""
+    """What a picture is asked to show.
+
+    Raises: SpecError for groups together with what colours the genes by something else.
+    """
 
     files: tuple[Path, ...] = ()
     """The picture is written to each, as PNG, SVG or PDF by its name."""
@@ -43,6 +45,16 @@ class Picture:
     """A table with genes in its first column."""
     label: tuple[str, ...] = ()
     """Genes to name."""
+
+    def __post_init__(self) -> None:
+        if self.groups is None:
+            return
+        if self.table is not None:
+            msg = f"--groups {self.groups} and --table {self.table} both colour the genes; leave one of them out"
+            raise SpecError(msg)
+        if self.colour in COLOURS and self.colour != "group":
+            msg = f"--groups {self.groups} is of no use with --colour {self.colour}; leave one of them out"
+            raise SpecError(msg)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,8 +77,9 @@ def _scatter() -> Any:
 def look(store: Store, embedding: Artifact, picture: Picture) -> Look:
     """What a picture needs besides the map; so that what is wrong with it is found before the map is made.
 
-    Raises: SpecError for an unknown colour, or groups that are not there; InputError for a file that is not of a
-            picture, a table that cannot be read or knows no gene here, and names that are no gene here.
+    Raises: SpecError for an unknown colour, a table that it leaves unused, or groups that are not there; StoreError
+            for groups of another version of the embedding; InputError for a file that is not of a picture, a table
+            that cannot be read or knows no gene here, and names that are no gene here.
     """
     for file in picture.files:
         _scatter().suffix_of(file)
@@ -116,12 +129,17 @@ def draw(artifact: Artifact, look: Look, files: Sequence[Path]) -> None:
 def _colour(store: Store, embedding: Artifact, names: Names, picture: Picture) -> tuple[Any, tuple[str, ...]]:
     """The colours that are asked for, and notes."""
     if picture.table is not None:
-        table = read_table(picture.table)
-        if picture.colour in table.columns or picture.colour not in ("group", "biotype", "none"):
-            return _of_table(table, names, picture.colour)
+        table = gene_tables.read(picture.table)
+        if picture.colour in COLOURS and picture.colour not in table.columns:
+            msg = (
+                f"--table {picture.table} is of no use with --colour {picture.colour}, which is none of its columns, "
+                f"{_few(table.columns)}; leave one of them out"
+            )
+            raise SpecError(msg)
+        return _of_table(table, names, picture.colour)
     there = picture.groups or (embedding.name if embedding.name in store.names("groups") else None)
     if picture.colour == "group" or (picture.colour is None and there is not None):
-        return _of_groups(store.get("groups", there or embedding.name), names), ()
+        return _of_groups(store.get("groups", there or embedding.name), embedding, names), ()
     if picture.colour == "biotype":
         kinds = [names.biotype(word) for word in names.rows]
         return _scatter().Categories(name="biotype", values=["" if k in UNKNOWN else k for k in kinds]), ()
@@ -131,7 +149,11 @@ def _colour(store: Store, embedding: Artifact, names: Names, picture: Picture) -
     raise SpecError(msg)
 
 
-def _of_groups(artifact: Artifact, names: Names) -> Any:
+def _of_groups(artifact: Artifact, embedding: Artifact, names: Names) -> Any:
+    """Groups by gene; those of another embedding may be shown, those of another version of this one would mislead."""
+    if artifact.manifest["inputs"].get(embedding.key, embedding.digest) != embedding.digest:
+        msg = f"{artifact.key} are groups of an older {embedding.key}; make them again: g2v kmeans"
+        raise StoreError(msg)
     found = groups.members(artifact.path / "data.parquet")
     number = dict(zip(found.genes.tolist(), found.group.tolist(), strict=True))
     values = [str(number.get(word, "")) for word in names.rows]
@@ -141,16 +163,7 @@ def _of_groups(artifact: Artifact, names: Names) -> Any:
     return _scatter().Categories(name=f"groups {artifact.name}", values=values, numbered=True)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """A table of genes, as text."""
-
-    file: Path
-    genes: list[str]
-    columns: Mapping[str, list[str]]
-
-
-def _of_table(table: Table, names: Names, column: str | None) -> tuple[Any, tuple[str, ...]]:
+def _of_table(table: GeneTable, names: Names, column: str | None) -> tuple[Any, tuple[str, ...]]:
     """A column of a table by gene: numbers if all that is there are numbers, else categories."""
     if column is None and len(table.columns) == 1:
         column = next(iter(table.columns))
@@ -193,46 +206,3 @@ def _number(text: str) -> float | None:
 
 def _few(words: Sequence[str] | Mapping[str, Any]) -> str:
     return ", ".join(list(words)[:8]) + (", ..." if len(words) > 8 else "")
-
-
-# -- tables of genes ----------------------------------------------------------------------------------------
-
-
-def read_table(file: Path) -> Table:
-    """A table with a header and genes in its first column, apart by tabs or commas, plain or gzip.
-
-    The header may leave the first column out, as R writes it.
-    Raises: InputError for a file that cannot be read, has no second column, or a row of another length (numbered).
-    """
-    try:
-        with _opened(file.expanduser()) as stream:
-            text = stream.read()
-        apart = "\t" if "\t" in "".join(text.split("\n", 2)[:2]) else ","
-        lines = csv.reader(io.StringIO(text, newline=""), delimiter=apart)
-        header = next(lines, [])
-        rows = [(n, row) for n, row in enumerate(lines, start=2) if any(row)]
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        msg = f"cannot read the table {file}: {reason}; expected text apart by tabs or commas, with a header"
-        raise InputError(msg) from error
-    if rows and len(rows[0][1]) == len(header) + 1:
-        header = ["", *header]
-    if len(header) < 2 or not rows:
-        msg = f"{file} must hold a header, genes in the first column, and values beside them; its header is {header}"
-        raise InputError(msg)
-    for number, row in rows:
-        if len(row) != len(header):
-            msg = f"{file}, row {number}: expected {len(header)} fields, as in the header, got {len(row)}"
-            raise InputError(msg)
-    genes, *columns = zip(*(row for _, row in rows), strict=True)
-    names = [name.strip() for name in header[1:]]
-    return Table(
-        file=file, genes=[gene.strip() for gene in genes], columns=dict(zip(names, map(list, columns), strict=True))
-    )
-
-
-def _opened(file: Path) -> IO[str]:
-    with file.open("rb") as stream:
-        packed = stream.read(2) == GZIP
-    how: dict[str, Any] = {"mode": "rt", "encoding": "utf-8-sig", "newline": ""}
-    return gzip.open(file, **how) if packed else file.open(**how)  # type: ignore[no-any-return]

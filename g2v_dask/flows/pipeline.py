@@ -13,7 +13,7 @@ from distributed import performance_report
 from g2v_dask import driver, stages
 from g2v_dask.cluster import Cluster, connect
 from g2v_dask.driver import Summary
-from g2v_dask.errors import SpecError
+from g2v_dask.errors import InputError, SpecError
 from g2v_dask.flows import reports
 from g2v_dask.options import Spec
 from g2v_dask.parts import Plan, Stage, Target
@@ -42,7 +42,7 @@ def run_stage(url: str, spec: Spec, *, cluster: ClusterSpec, display: Display, r
     Raises: any G2VError; the store then is as before, or holds whole artifacts only.
     """
     with _ready(url, cluster, display, report, create=isinstance(spec, IngestSpec)) as (store, there):
-        return _all(store, [spec], there, display)
+        return _all(store, [(None, spec)], there, display)[0]
 
 
 def run_all(
@@ -51,6 +51,7 @@ def run_all(
     """Runs every stage of a spec in order; ``cluster`` takes the place of the spec's own.
 
     A stage that leaves nothing to go on with is the last: its summary says why.
+    A dataset that a step for each cannot take is told as quarantined, and left out of the steps that follow.
     Returns: one summary a stage that ran, in order; what it does for each dataset is one.
     """
     summaries: list[Summary] = []
@@ -59,13 +60,14 @@ def run_all(
         for step in spec.steps:
             specs = list(members.specs(step))
             if step.stage == "report":
-                summaries += [reports.answered(store, s) for s in specs if isinstance(s, ReportSpec)]
+                summaries += [reports.answered(store, s) for _, s in specs if isinstance(s, ReportSpec)]
                 continue
-            summary = _all(store, specs, there, display)
+            summary, lost = _all(store, specs, there, display)
             summaries.append(summary)
             if not summary.names:
                 return summaries
             members.take(step.stage, summary.names)
+            members.drop(lost)
     return summaries
 
 
@@ -85,10 +87,21 @@ def plan_all(spec: RunSpec) -> list[dict[str, Any]]:
             state = f"after {waiting_for}" if waiting else "todo"
             rows.append({"stage": step.stage, "name": name, "parts": None, "bytes": None, "state": state})
             continue
-        for stage_spec in members.specs(step):
-            plan = stages.load(step.stage).plan(store, stage_spec)
+        for dataset, stage_spec in members.specs(step):
+            try:
+                plan = stages.load(step.stage).plan(store, stage_spec)
+            except (SpecError, InputError) as error:
+                if dataset is None:
+                    raise
+                row = {"stage": step.stage, "name": dataset, "parts": 0, "bytes": 0, "state": "refused"}
+                rows.append({**row, "reason": str(error)})
+                members.drop([dataset])
+                continue
             rows += driver.preview(plan, store)
-            members.take(step.stage, [t.name for t in plan.targets if driver.state(store, t) != "quarantined"])
+            passing = [t.name for t in plan.targets if driver.state(store, t) != "quarantined"]
+            members.take(step.stage, passing)
+            if dataset is not None and len(passing) < len(plan.targets):
+                members.drop([dataset])
             if not all(_current(store, t) for t in plan.targets if t.kind):
                 waiting_for = step.stage
     return rows
@@ -104,18 +117,34 @@ def _current(store: Store, target: Target) -> bool:
     return fresh or driver.state(store, target) == "quarantined"
 
 
-def _all(store: Store, specs: list[Spec], there: Cluster, display: Display) -> Summary:
-    """Runs one stage for all its specs at once, so that what one leaves of the workers another takes."""
-    stage = stages.load(specs[0].stage())
-    plan = joined([stage.plan(store, spec) for spec in specs])
+def _all(
+    store: Store, specs: list[tuple[str | None, Spec]], there: Cluster, display: Display
+) -> tuple[Summary, list[str]]:
+    """Runs one stage for all its specs at once, so that what one leaves of the workers another takes.
+
+    Returns: what it did, and the datasets that it could not do.
+    """
+    stage = stages.load(specs[0][1].stage())
+    plans: dict[str | None, Plan] = {}
+    unfit: dict[str, str] = {}
+    for dataset, spec in specs:
+        try:
+            plans[dataset] = stage.plan(store, spec)
+        except (SpecError, InputError) as error:
+            if dataset is None:
+                raise
+            unfit[dataset] = str(error)
+    plan = joined(specs[0][1].stage(), list(plans.values()))
     for note in plan.notes:
         display.say(note)
     summary = driver.drive(stage, plan, store, there, display)
+    summary.quarantined += [{"name": dataset, "reason": reason} for dataset, reason in unfit.items()]
     display.say(_line(summary))
-    return summary
+    undone = [d for d, p in plans.items() if d and not {t.name for t in p.targets}.issubset(summary.names)]
+    return summary, [*unfit, *undone]
 
 
-def joined(plans: list[Plan]) -> Plan:
+def joined(stage: str, plans: list[Plan]) -> Plan:
     """Several plans of one stage as one.
 
     Raises: SpecError if two of them would make one artifact.
@@ -124,11 +153,11 @@ def joined(plans: list[Plan]) -> Plan:
     seen: set[str] = set()
     for key in (target.key for target in targets if target.kind and len(plans) > 1):
         if key in seen:
-            msg = f"{plans[0].stage}: {key} would be made twice, of different things; put {{dataset}} into its name"
+            msg = f"{stage}: {key} would be made twice, of different things; put {{dataset}} into its name"
             raise SpecError(msg)
         seen.add(key)
     return Plan(
-        stage=plans[0].stage,
+        stage=stage,
         targets=tuple(targets),
         refused=tuple(r for plan in plans for r in plan.refused),
         left_out=tuple(dict.fromkeys(name for plan in plans for name in plan.left_out)),
@@ -217,15 +246,27 @@ class _Members:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._made: dict[str, list[str]] = {}
+        self._out: set[str] = set()
 
     def take(self, stage: str, names: list[str]) -> None:
         """Notes what a stage of this run has made current."""
         self._made.setdefault(stage, []).extend(names)
 
-    def specs(self, step: Step) -> Iterator[Spec]:
-        """The specs of a step, each filled in when its turn comes."""
-        for made in step.specs(self._datasets()):
-            yield self._filled(made)
+    def drop(self, datasets: list[str]) -> None:
+        """Leaves datasets out of what is done for each from now on."""
+        self._out.update(datasets)
+
+    def specs(self, step: Step) -> Iterator[tuple[str | None, Spec]]:
+        """The specs of a step, each filled in when its turn comes; of a step for each, with its dataset.
+
+        Raises: SpecError for a step for each where there are no datasets.
+        """
+        datasets = [d for d in self._datasets() if d not in self._out]
+        if step.for_each and not datasets:
+            msg = f"{step.stage}: for_each: {self._store.root} has no datasets"
+            raise SpecError(msg)
+        for dataset, made in step.specs(datasets):
+            yield dataset, self._filled(made)
 
     def _datasets(self) -> list[str]:
         for stage in ("pairs", "ingest"):

@@ -9,7 +9,7 @@ from typing import Any
 
 from g2v_dask import query
 from g2v_dask.driver import Summary
-from g2v_dask.errors import InputError
+from g2v_dask.errors import InputError, SpecError, StoreError
 from g2v_dask.flows import pictures
 from g2v_dask.flows.pictures import Picture
 from g2v_dask.query import Embedding
@@ -22,7 +22,8 @@ METHOD = "3CosAdd"  # exp2vec's: the genes nearest to A − B + C
 def answered(store: Store, spec: ReportSpec) -> Summary:
     """The answers to a report's questions, by embedding; a gene that is not there is an answer too.
 
-    Raises: SpecError for an unknown embedding; InputError if the picture cannot be drawn or written.
+    A picture that cannot be drawn is told as quarantined.
+    Raises: SpecError for an unknown embedding.
     """
     started = time.monotonic()
     embedding = query.open_embedding(store, spec.name)
@@ -32,8 +33,11 @@ def answered(store: Store, spec: ReportSpec) -> Summary:
         "solve": {text: _or_why(_solve, embedding, text, spec.k) for text in spec.solve},
     }
     if spec.figure is not None:
-        _draw(store, embedding, spec)
-        summary.artifacts[embedding.name]["figure"] = spec.figure
+        try:
+            _draw(store, embedding, spec)
+            summary.artifacts[embedding.name]["figure"] = spec.figure
+        except (SpecError, InputError, StoreError) as error:  # the answers stand without it
+            summary.quarantined.append({"name": spec.figure, "reason": str(error)})
     summary.seconds = time.monotonic() - started
     return summary
 

@@ -63,25 +63,43 @@ def _seedless(parameters: Mapping[str, Any]) -> bool:
 
 
 def train(
-    url: str, spec: TrainSpec, runs: int, *, cluster: ClusterSpec, display: Display, report: str | None = None
+    url: str,
+    spec: TrainSpec,
+    runs: int,
+    *,
+    cluster: ClusterSpec,
+    display: Display,
+    ks: Sequence[int] = KS,
+    report: str | None = None,
 ) -> list[str]:
     """Trains so many runs, alike but for the seed: ``spec.seed``, the next, and so on. All at once, as workers allow.
 
-    Returns: the names of the embeddings, ``<spec.name>-seed<seed>``; those that are there are not made again.
-    Raises: SpecError for fewer than two runs; InputError if the input of a run was refused; any other G2VError.
+    Parameters: ks   numbers of neighbours that will be compared, so that a wrong one is found before any work.
+    Returns:    the names of the embeddings, ``<spec.name>-seed<seed>``; those that are there are not made again.
+    Raises:     SpecError for fewer than two runs, runs that their seed would not tell apart, or ks as
+                `stability.compare`; InputError for a k not below the number of genes, or if the input of a
+                run was refused; any other G2VError.
     """
     if runs < 2:
         msg = f"runs must be at least 2, to have something to compare; got {runs}"
         raise SpecError(msg)
+    if _seedless(dataclasses.asdict(spec)):
+        msg = "runs would be equal: als from the SVD takes no seed; give --init random, or --optimizer adagrad"
+        raise SpecError(msg)
+    store = Store.open(url)
+    source = store.only("cooccurrence", spec.source)
+    most = stability.ascending(ks)[-1]
+    if most >= source.facts["genes"]:
+        msg = f"k must be less than the number of genes of {source.key}, {source.facts['genes']:,}; got k = {most}"
+        raise InputError(msg)
     seeds = range(spec.seed, spec.seed + runs)
     specs = [dataclasses.replace(spec, seed=seed, name=f"{spec.name}-seed{seed}") for seed in seeds]
-    store = Store.open(url)
     stage = stages.load(spec.stage())
     with store.lock(), connect(cluster, display.say) as there, reported(there, report):
         plans = [stage.plan(store, one) for one in specs]
         for note in plans[0].notes:  # those of the others differ in the name alone
             display.say(note)
-        summary = driver.drive(stage, joined(plans), store, there, display)
+        summary = driver.drive(stage, joined(spec.stage(), plans), store, there, display)
     for refused in summary.quarantined:
         msg = f"{refused['name']} cannot be trained, so there is nothing to compare: {refused['reason']}"
         raise InputError(msg)

@@ -41,7 +41,8 @@ def fit(
 
     Memory: log x whole, 4·genes² bytes, beside its tiles; 16·genes·components.
     Returns: vectors and biases; losses: of each pass, taken while it goes, as the published codes print them.
-    Raises:  G2VError if the loss is no number, or grows: the last good checkpoint stays in ``folder``.
+    Raises:  G2VError if the loss is no number, or ``DIVERGED`` times the start's: the last good checkpoint stays in
+             ``folder``.
     Source:  Pennington et al. 2014, section 4.2; Duchi et al. 2011.
     Oracle:  tests/oracles_models.py::adagrad_pass.
     """

@@ -38,14 +38,14 @@ PRODUCT, OUTER, SOLVE = 1.0, 1.7, 25.0
 # -- the choice of the solver ---------------------------------------------------------------------------------
 
 
-def solver(facts: Mapping[str, Any], spec: TrainSpec) -> tuple[Solver, str]:
+def choose_solver(facts: Mapping[str, Any], spec: TrainSpec) -> tuple[Solver, str]:
     """Which half pass a co-occurrence of these facts takes, by arithmetic, and why, in words.
 
     >>> pairs = {"genes": 10_000, "recurrence": {"1": 500_000}}
-    >>> solver(pairs, TrainSpec(method="glove"))[0]
+    >>> choose_solver(pairs, TrainSpec(method="glove"))[0]
     'rows'
     >>> reads = {"genes": 10_000, "magnitudes": {"3": 1_000_000, "12": 49_000_000}}
-    >>> solver(reads, TrainSpec(method="glove"))[0]
+    >>> choose_solver(reads, TrainSpec(method="glove"))[0]
     'majorised'
     """
     genes, width = int(facts["genes"]), spec.components + 1
@@ -68,9 +68,12 @@ def solver(facts: Mapping[str, Any], spec: TrainSpec) -> tuple[Solver, str]:
 
 def _entries(facts: Mapping[str, Any], spec: TrainSpec) -> tuple[float, float]:
     """How many cells of the upper triangle are entries, and how many of those weigh 1."""
-    seen: Mapping[str, int] = facts.get("recurrence") or facts["magnitudes"]
-    least = float(spec.min_datasets) if "recurrence" in facts else -math.inf
-    bound = spec.x_max if "recurrence" in facts else math.log2(spec.x_max)
+    pairs = "recurrence" in facts
+    seen: Mapping[str, int] = facts["recurrence" if pairs else "magnitudes"]
+    least = float(spec.min_datasets) if pairs else -math.inf
+    bound = spec.x_max if pairs else math.log2(spec.x_max)
+    if spec.alpha == 0:  # all weigh 1
+        bound = -math.inf
     kept = [(float(size), number) for size, number in seen.items() if float(size) >= least]
     return float(sum(n for _, n in kept)), float(sum(n for size, n in kept if size >= bound))
 
@@ -81,8 +84,8 @@ def _entries(facts: Mapping[str, Any], spec: TrainSpec) -> tuple[float, float]:
 def memory_bytes(genes: int, cells: int, components: int) -> int:
     """Bytes that training in one part needs, beyond the interpreter with its imports.
 
-    Log x, its upper triangle of tiles: 2·genes² and a row of tiles; AdaGrad holds it whole, 4·genes², too. The rest
-    as one band's part: ``part_bytes``.
+    Log x, its upper triangle of tiles: 2·genes² and a row of tiles; and whole, 4·genes², for AdaGrad (a small problem
+    is not told apart). The rest as one band's part: ``part_bytes``.
     """
     del cells
     tile = min(genes, 2048)
@@ -90,7 +93,11 @@ def memory_bytes(genes: int, cells: int, components: int) -> int:
 
 
 def part_bytes(genes: int, tile: int, components: int) -> int:
-    """Bytes of one band's part: blocks as they are read, strips, both sides, and packed normal matrices."""
+    """Bytes of one band's part: blocks as they are read, strips, both sides, and packed normal matrices.
+
+    28·tile² while a tile is read; 64·genes·components for both sides, their gradients and copies (balancing takes 76,
+    and no tile); 6·tile·components² for packed normal matrices and squares.
+    """
     tile = min(genes, tile)
     return (
         28 * tile * tile + 64 * genes * (components + 2) + 6 * tile * (components + 1) * (components + 2) + (64 << 20)
@@ -159,7 +166,7 @@ def train(
             done = State(rows=state.rows, columns=state.columns, losses=losses)
             return trained(matrix, known, done, spec, facts={"solver": solver})
         columns, _ = _side(logs, known, setting, "columns", state.columns, rows)
-        state = als.balanced(als.onward(state, rows, columns, losses), known)
+        state = als.balanced(als.onward(state, rows, columns, losses=losses), known)
         if len(losses) % spec.checkpoint == 0:
             checkpoints.save(len(losses), **state.arrays())
 

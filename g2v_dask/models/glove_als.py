@@ -318,6 +318,8 @@ def half_pass(
     for row, col, mirrored in setting.blocks(band, side):
         other = setting.span(row if mirrored else col)
         near, far = V[other], D[other]
+        if normal is not None:
+            normal.meet(far)
         for strip, block in logs.strips(row, col):
             residual = buffer[: block.size].reshape(block.shape)
             left, right = (near[strip], U.T) if mirrored else (U[strip], near.T)
@@ -330,9 +332,9 @@ def half_pass(
             if normal is not None:
                 f = kernel.weights(block, setting.log_max, setting.alpha)
                 if mirrored:
-                    normal.add(f.T, far[strip], slice(0, len(mine)))
+                    normal.add(f.T, strip, slice(0, len(mine)))
                 else:
-                    normal.add(f, far, strip)
+                    normal.add(f, slice(0, len(far)), strip)
     about = getattr(known, side)[setting.span(band)]
     ridge = setting.ridge * about[:, WEIGHT : WEIGHT + 1] * np.array([*[1.0] * d, FREE])
     push = gradient - ridge * mine
@@ -389,13 +391,21 @@ class _Normal:
     def __init__(self, genes: int, width: int) -> None:
         self._width = width
         self._packed = np.zeros((genes, width * (width + 1) // 2), np.float32)
+        self._vectors = np.empty((0, width), np.float32)
+        self._squares: Floats | None = None
 
-    def add(self, f: Floats, vectors: Floats, rows: slice) -> None:
-        """Adds Σ_k f_ik v_k v_kᵀ to the genes of ``rows``."""
+    def meet(self, vectors: Floats) -> None:
+        """The (genes, width) vectors of the tile that comes next."""
+        self._vectors, self._squares = vectors, None
+
+    def add(self, f: Floats, some: slice, rows: slice) -> None:
+        """Adds Σ_k f_ik v_k v_kᵀ to the genes of ``rows``, over ``some`` of the tile's vectors."""
         if np.count_nonzero(f) < SPARSE * f.size:
-            kernel.add_outer(np.ascontiguousarray(f), vectors, self._packed[rows])
-        else:
-            self._packed[rows] += f @ kernel.squares(vectors)
+            kernel.add_outer(np.ascontiguousarray(f), self._vectors[some], self._packed[rows])
+            return
+        if self._squares is None:
+            self._squares = kernel.squares(self._vectors)
+        self._packed[rows] += f @ self._squares[some]
 
     def solve(self, push: NDArray[Any], ridge: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N_i + ridge_i)⁻¹ push_i of every gene; the ridge is a diagonal for each."""
@@ -411,7 +421,7 @@ class _Normal:
         return out
 
 
-def onward(before: State, rows: Floats, columns: Floats, losses: tuple[float, ...]) -> State:
+def onward(before: State, rows: Floats, columns: Floats, *, losses: tuple[float, ...]) -> State:
     """The state after a pass that went from ``before`` to (rows, columns): a little further in the same direction.
 
     By (k − 1) / (k + 2) of the way since the last pass (at most ``MOMENTUM``), k passes after the loss last rose: three
@@ -466,11 +476,14 @@ def _roots(gram: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.f
 
 
 def finished(losses: tuple[float, ...], iterations: int, tolerance: float) -> bool:
-    """Whether to stop: the last pass changed the loss by a smaller share than asked, or passes are used up."""
+    """Whether to stop: the last pass lowered the loss by a smaller share than asked, or passes are used up.
+
+    A pass that raised it went too far onward; the next is plain, and lowers it again.
+    """
     passes = len(losses) - 1
     if passes >= iterations:
         return True
-    return passes >= 1 and abs(losses[-2] - losses[-1]) < tolerance * losses[-2]
+    return passes >= 1 and 0 <= losses[-2] - losses[-1] < tolerance * losses[-2]
 
 
 def vectors(state: State, which: str) -> Floats:

@@ -106,7 +106,7 @@ def run_part(work: Work, matrix: tiles.TileMatrix, spec: TrainSpec, solver: als.
         loss = sum(float(files.band(work.round - 2, b)["loss"]) for b in range(setting.bands))
         known = files.known()
         losses = (*before.losses, loss / (2 * known.entries))
-        return files.keep_state(als.balanced(als.onward(before, rows, columns, losses), known))
+        return files.keep_state(als.balanced(als.onward(before, rows, columns, losses=losses), known))
     return _half_pass(work, files, setting, band, "rows" if what == "rows" else "columns")
 
 

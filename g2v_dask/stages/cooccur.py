@@ -341,10 +341,15 @@ class _Dataset:
         first, last = np.searchsorted(self._places, [genes.start, genes.stop])  # both axes are sorted
         if first == last:
             return
-        columns = self._columns[first:last]
-        reads = np.asarray(self.counts[rows, columns[0] : columns[-1] + 1])[:, columns - columns[0]]
+        columns, places = self._columns[first:last], self._places[first:last] - genes.start
         libraries = self._libraries[rows] if how == "cpm" else None
-        out[:, self._places[first:last] - genes.start] = crossproduct.weighted(reads, how, libraries=libraries)
+        step = self.counts.chunks[1]  # at once: genes that are kept may lie far apart
+        for start in range(columns[0], columns[-1] + 1, step):
+            some = slice(*np.searchsorted(columns, [start, start + step]))
+            if some.start < some.stop:
+                here = columns[some]
+                reads = np.asarray(self.counts[rows, here[0] : here[-1] + 1])[:, here - here[0]]
+                out[:, places[some]] = crossproduct.weighted(reads, how, libraries=libraries)
 
     @cached_property
     def _libraries(self) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -75,11 +76,12 @@ def run_part(work: Work) -> Output:
         "sizes": found.sizes,
         "inertia": found.inertia,
         "method": found.method,
+        "versions": {name: metadata.version(name) for name in ("numpy", found.method)},
     }
     return Output(files=(file,), result=result)
 
 
 def facts(store: Store, target: Target, receipts: Mapping[int, Receipt]) -> dict[str, Any]:
-    """Sizes, inertia, and the library that made the groups."""
+    """Sizes, inertia, and the library that made the groups, with its version."""
     result: dict[str, Any] = receipts[0]["result"]
     return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +18,11 @@ from g2v_dask.spec import MapSpec
 from g2v_dask.store import Artifact, Store
 
 VERSION = 1
+MADE_BY = {  # whose versions the facts name, by method
+    "tsne": ("numpy", "openTSNE", "scikit-learn"),
+    "umap": ("numpy", "scikit-learn", "umap-learn"),
+    "pca": ("numpy", "scikit-learn"),
+}
 begin = share_nothing
 next_round = one_round
 
@@ -75,11 +81,12 @@ def run_part(work: Work) -> Output:
         "genes": len(genes),
         "method": detail.spec.method,
         **found.facts,
+        "versions": {name: metadata.version(name) for name in MADE_BY[detail.spec.method]},
     }
     return Output(files=(file,), result=result)
 
 
 def facts(store: Store, target: Target, receipts: Mapping[int, Receipt]) -> dict[str, Any]:
-    """The embedding, the method, and how well the map fits."""
+    """The embedding, the method, how well the map fits, and the versions of the libraries that made it."""
     result: dict[str, Any] = receipts[0]["result"]
     return result

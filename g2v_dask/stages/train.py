@@ -22,7 +22,7 @@ from g2v_dask.spec import TrainSpec
 from g2v_dask.store import Artifact, Store
 
 VERSION = 1
-MADE_BY = ("g2v_dask", "gensim", "numpy", "scipy")  # whose versions the card names
+MADE_BY = ("g2v_dask", "gensim", "numba", "numpy", "scipy")  # whose versions the card names
 begin = share_nothing
 
 
@@ -45,15 +45,15 @@ class Detail:
 def plan(store: Store, spec: TrainSpec) -> Plan:
     """One target, of one part or of rounds.
 
-    Raises: SpecError if the method cannot take a co-occurrence of that origin.
+    Raises: SpecError if the method cannot take a co-occurrence of that origin, or of so few genes.
     """
     source = store.only("cooccurrence", spec.source)
-    _check_origin(source, spec)
+    _check(source, spec)
     notes: tuple[str, ...] = ()
     solver: Solver | None = None
     als = spec.method == "glove" and spec.optimizer == "als"
     if als:
-        solver, why = glove.solver(source.facts, spec)
+        solver, why = glove.choose_solver(source.facts, spec)
         notes = (f"{spec.name}: {why}",)
     detail = Detail(
         cooccurrence=source,
@@ -67,7 +67,7 @@ def plan(store: Store, spec: TrainSpec) -> Plan:
         name=spec.name,
         title=spec.name,
         version=VERSION,
-        identity=spec.select("identity"),
+        identity={**spec.select("identity"), **({} if solver is None else {"solver": solver})},
         inputs={source.key: source.digest},
         detail=detail,
         parts=_first_parts(detail),
@@ -76,17 +76,22 @@ def plan(store: Store, spec: TrainSpec) -> Plan:
     return Plan(stage="train", targets=(target,), notes=notes)
 
 
-def _check_origin(source: Artifact, spec: TrainSpec) -> None:
-    if source.facts["origin"] == "pairs":
-        return
-    if spec.method == "skipgram":
+def _check(source: Artifact, spec: TrainSpec) -> None:
+    pairs = source.facts["origin"] == "pairs"
+    if spec.method == "skipgram" and not pairs:
         msg = (
             f"train: skipgram learns from pairs, but {source.key} was summed over samples; "
             f"train with --method glove or svd, or give --from a matrix that 'g2v merge' made"
         )
         raise SpecError(msg)
-    if spec.min_datasets > 1:
+    if spec.min_datasets > 1 and not pairs:
         msg = f"train: min-datasets is for co-occurrence from pairs; {source.key} was summed over samples; leave it out"
+        raise SpecError(msg)
+    if spec.method == "glove" and spec.components >= source.facts["genes"]:
+        msg = (
+            f"train: components must be less than the number of genes, {source.facts['genes']:,} in {source.key}; "
+            f"got {spec.components}"
+        )
         raise SpecError(msg)
 
 

@@ -234,6 +234,12 @@ def test_compare__numbers_of_neighbours_that_are_none(ks: tuple[int, ...]) -> No
         stability.compare({"a": made(20, 3), "b": made(20, 3)}, ks=ks)
 
 
+def test_ascending__sorts_and_refuses_as_compare() -> None:
+    assert stability.ascending((50, 3, 10)) == (3, 10, 50)
+    with pytest.raises(SpecError, match="each at least 1; got 3, 0"):
+        stability.ascending((3, 0))
+
+
 def test_compare__takes_two() -> None:
     with pytest.raises(SpecError, match="at least two embeddings, got a"):
         stability.compare({"a": made(20, 3)}, ks=(2,))

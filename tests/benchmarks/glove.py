@@ -239,7 +239,7 @@ def spec_of(options: Options, name: str = "genes") -> TrainSpec:
 def in_process(store: Store, spec: TrainSpec, wanted: float) -> dict[str, Any]:
     """Our trainer on one thread, from opening the store to the pass that tells that the loss is no higher."""
     seconds: list[float] = []
-    solver, _ = glove.solver(store.only("cooccurrence", "reads").facts, spec)
+    solver, _ = glove.choose_solver(store.only("cooccurrence", "reads").facts, spec)
 
     def progress(done: int, total: int, note: str) -> None:
         if note.startswith("loss"):
@@ -467,7 +467,7 @@ def our_pass(files: Any, setting: als.Setting, state: als.State, known: als.Know
         return np.concatenate(over_bands(setting, threads, band_step))
 
     rows = half("rows", state.columns)
-    als.balanced(als.onward(state, rows, half("columns", rows), (1.0,)), known)
+    als.balanced(als.onward(state, rows, half("columns", rows), losses=(1.0,)), known)
     return clock() - start
 
 

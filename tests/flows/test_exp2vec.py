@@ -6,12 +6,14 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from g2v_dask.errors import SpecError
 from g2v_dask.flows import pipeline
 from g2v_dask.progress import Display
-from g2v_dask.spec import ClusterSpec, RunSpec
+from g2v_dask.spec import ClusterSpec, ReportSpec, RunSpec
 from g2v_dask.store import Store
 from tests.data_paths import data
 from tests.shell import g2v
@@ -100,3 +102,47 @@ def test_report__a_gene_that_is_not_there_is_said_so(gtex: Path, address: str) -
     found = summary.artifacts["kidney"]["similar"]
     assert len(found["EGFR"]) == 2
     assert "NOGENE" in found["NOGENE"]
+
+
+def test_run__a_tissue_that_cannot_be_done_leaves_the_others_whole(tmp_path: Path, address: str) -> None:
+    """One has fewer genes than components, one no read at all: they are told, exit code 3, also the second time."""
+    random = np.random.default_rng(3)
+    known = pd.read_csv(data("genes", "human_genes.tsv.gz"), sep="\t", dtype=str, na_filter=False)["symbol"].tolist()
+    for name, genes, reads in (("good", 60, 30), ("small", 12, 30), ("zero", 60, 0)):
+        table = random.poisson(reads, (genes, 35))
+        frame = pd.DataFrame(table, index=known[:genes], columns=[f"{name}{k}" for k in range(35)])
+        frame.to_csv(tmp_path / f"{name}.tsv", sep="\t", index_label="symbol")
+    each = {"for_each": "dataset", "name": "{dataset}"}
+    table = {
+        "store": "s",
+        "ingest": {"files": ["*.tsv"], "scale": "counts"},
+        "cooccur": {**each, "datasets": ["{dataset}"]},
+        "train": {**each, "from": "{dataset}", "method": "glove", "components": 20},
+        "kmeans": {**each, "k": 3},
+        "report": {**each, "similar": [known[1]], "figure": "{dataset}.png"},
+    }
+    spec = RunSpec.build(table, base=tmp_path)
+    for _ in range(2):
+        found = pipeline.run_all(spec, cluster=ClusterSpec(address=address), display=Display(quiet=True))
+        told = {q["name"]: q["reason"] for s in found for q in s.quarantined}
+        assert "components must be less than the number of genes, 12" in told["small"]
+        assert "zero" in told
+        assert any("no maps named 'good'" in reason for reason in told.values()), told  # its tables stand all the same
+        assert [s.names for s in found[2:4]] == [["good"], ["good"]]
+        assert len(found[-1].artifacts["good"]["similar"][known[1]]) == 5
+        assert max(s.exit_code for s in found) == 3
+    states = {(r["stage"], r["name"]): r["state"] for r in pipeline.plan_all(spec)}
+    assert states["kmeans", "good"] == "fresh"
+    assert ("kmeans", "small") not in states
+
+
+def test_run__for_each_without_datasets(tmp_path: Path) -> None:
+    Store.open(tmp_path / "s", create=True)
+    spec = RunSpec.build({"store": "s", "cooccur": {"for_each": "dataset", "name": "{dataset}"}}, base=tmp_path)
+    with pytest.raises(SpecError, match="cooccur: for_each: .* has no datasets"):
+        pipeline.run_all(spec, display=Display(quiet=True))
+
+
+def test_report_spec__a_picture_of_another_kind_is_refused_before_any_work() -> None:
+    with pytest.raises(SpecError, match=r"figure must be a .png, .svg or .pdf file, got 'p.gif'"):
+        ReportSpec(figure="p.gif")

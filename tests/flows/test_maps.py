@@ -65,16 +65,30 @@ def test_look__groups_where_there_are_any(store: Store) -> None:
     assert look(store, colour="biotype").colour.name == "biotype"
 
 
-def test_look__groups_by_gene(store: Store) -> None:
-    grouped(store)
-    before = dict(zip(GENES, look(store).colour.values, strict=True))
+def test_look__groups_of_another_embedding_by_gene(store: Store) -> None:
+    stores.embedding(store, "f", GENES, VECTORS)
+    grouped(store, name="f")
+    before = dict(zip(GENES, look(store, groups="f").colour.values, strict=True))
     kept = ["new", *GENES[::-1]]
     stores.embedding(store, "e", kept, np.zeros((9, 2)))
-    after = dict(zip(kept, look(store).colour.values, strict=True))
+    after = dict(zip(kept, look(store, groups="f").colour.values, strict=True))
     assert after == {"new": "", **before}
     stores.embedding(store, "e", ["a", "b", "c", "d"], np.zeros((4, 2)))
-    with pytest.raises(InputError, match="groups/e holds none of the 4 genes"):
-        look(store)
+    with pytest.raises(InputError, match="groups/f holds none of the 4 genes"):
+        look(store, groups="f")
+
+
+def test_look__groups_of_another_version_are_refused(store: Store) -> None:
+    grouped(store, to="x")
+    grouped(store)
+    stores.embedding(store, "e", GENES, VECTORS[::-1])
+    for asked, name in (({}, "e"), ({"colour": "group"}, "e"), ({"groups": "x"}, "x")):
+        words = f"groups/{name} are groups of an older embeddings/e; make them again: g2v kmeans"
+        with pytest.raises(StoreError, match=words):
+            look(store, **asked)
+    assert look(store, colour="none").colour is None
+    grouped(store)
+    assert look(store).colour.name == "groups e"
 
 
 def test_look__biotypes(store: Store) -> None:
@@ -146,9 +160,9 @@ def test_look__tables_as_programs_write_them(store: Store, tmp_path: Path, text:
         ("g\tv\nTP53\tx\ty\nA\tx\n", "v", "row 3: expected 3 fields, as in the header, got 2"),
         ("g\nTP53\n", "v", "must hold a header"),
         ("g\tv\n", "v", "must hold a header"),
-        ("", "v", "must hold a header"),
-        ("g\tv\nTP53\t\udcff\n", "v", "cannot read the table"),
-        (None, "v", "cannot read the table .*: No such file"),
+        ("", "v", "is empty"),
+        ("g\tv\nTP53\t\udcff\n", "v", "must be a text in UTF-8"),
+        (None, "v", "cannot read .*: No such file"),
     ],
 )
 def test_look__tables_that_cannot_be_used(
@@ -164,7 +178,7 @@ def test_look__tables_that_cannot_be_used(
 def test_look__a_cut_gzip_table(store: Store, tmp_path: Path) -> None:
     file = table(tmp_path, WORDS, "t.tsv.gz")
     file.write_bytes(file.read_bytes()[:-12])
-    with pytest.raises(InputError, match="cannot read the table"):
+    with pytest.raises(InputError, match="is a damaged gzip file"):
         look(store, table=file, colour="r")
 
 
@@ -182,6 +196,28 @@ def test_look__wrong_colours(store: Store) -> None:
         look(store, colour="group")
     with pytest.raises(InputError, match=r"a \.png, \.svg or \.pdf file"):
         look(store, files=(Path("m.gif"),))
+
+
+@pytest.mark.parametrize("colour", ["group", "biotype", "none"])
+def test_look__a_table_that_the_colour_leaves_unused(store: Store, tmp_path: Path, colour: str) -> None:
+    file = table(tmp_path, WORDS)
+    with pytest.raises(SpecError, match=f"--table {file} is of no use with --colour {colour}, .* tissue, r; leave"):
+        look(store, table=file, colour=colour)
+    own = look(store, table=table(tmp_path, WORDS.replace("tissue", colour)), colour=colour).colour
+    assert (own.name, own.values[0]) == (colour, "liver")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"colour": "biotype"}, "--groups x is of no use with --colour biotype; leave one of them out"),
+        ({"colour": "none"}, "--groups x is of no use with --colour none; leave one of them out"),
+        ({"table": Path("t.tsv")}, "--groups x and --table t.tsv both colour the genes; leave one of them out"),
+    ],
+)
+def test_picture__groups_beside_other_colours(more: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        Picture(groups="x", **more)
 
 
 # -- the flow and the command -------------------------------------------------------------------------------

@@ -99,6 +99,39 @@ def test_train__one_run_is_none(store: Store, here: ClusterSpec) -> None:
         stability.train(str(store.root), TrainSpec(), 1, cluster=here, display=QUIET)
 
 
+@pytest.mark.parametrize(
+    ("ks", "message"),
+    [
+        ((0,), "k must be one or more different numbers, each at least 1; got 0"),
+        ((5, 80), "k must be less than the number of genes of cooccurrence/all, 80; got k = 80"),
+    ],
+)
+def test_train__wrong_numbers_of_neighbours_are_found_before_any_run(
+    store: Store, here: ClusterSpec, ks: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(G2VError, match=message):
+        stability.train(str(store.root), TrainSpec(components=4), 2, cluster=here, display=QUIET, ks=ks)
+    assert store.names("embeddings") == []
+
+
+def test_command__a_wrong_k_is_found_before_any_run(store: Store, address: str) -> None:
+    words = ("--runs", 2, "--method", "svd", "--components", 4, "--store", store.root, "--cluster", address, "--quiet")
+    with pytest.raises(SpecError, match="k must be one or more different numbers, each at least 1; got 0"):
+        called(*words, "-k", "0")
+    assert store.names("embeddings") == []
+
+
+def test_train__runs_that_would_be_equal_are_refused(store: Store, here: ClusterSpec) -> None:
+    spec = TrainSpec(name="x", method="glove", components=4)
+    with pytest.raises(SpecError, match="runs would be equal: als from the SVD takes no seed; give --init random, or"):
+        stability.train(str(store.root), spec, 2, cluster=here, display=QUIET, ks=(5,))
+    assert store.names("embeddings") == []
+    for more in ({"init": "random"}, {"optimizer": "adagrad"}):
+        spec = TrainSpec(name="x", method="glove", components=4, iterations=1, **more)
+        names = stability.train(str(store.root), spec, 2, cluster=here, display=QUIET, ks=(5,))
+        assert stability.compare(str(store.root), names, ks=(5,)).found.all.overlaps[0].mean < 1
+
+
 def test_train__input_that_was_refused_is_an_error(
     store: Store, here: ClusterSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -187,7 +187,7 @@ def test_train__genes_by_sum_then_id_and_none_without_an_entry(tmp_path: Path) -
     x = sparse(30, 0.3, 5).astype(float)
     x[[4, 9]] = x[:, [4, 9]] = 0.0
     x[9, 9] = -7.0
-    result = run(DenseMatrix(values=x, tile=8), tmp_path, spec_of(3, iterations=2))
+    result = run(DenseMatrix(values=x, tile=8), tmp_path, spec_of(3))
     sums = np.maximum(x, 0).sum(axis=0)
     assert result.genes.tolist() == [f"G{g:05d}" for g in sorted(range(30), key=lambda g: (-sums[g], g)) if sums[g] > 0]
     assert len(set(sums.tolist())) < len(sums)  # ties occur
@@ -333,7 +333,7 @@ def test_onward__goes_further_the_longer_the_loss_falls(losses: tuple[float, ...
     rng = np.random.default_rng(0)
     was, began, now = rng.normal(size=(3, 2, 6, 4)).astype(np.float32)
     before = State(rows=began[0], columns=began[1], reached=(was[0], was[1]), losses=losses[:-1])
-    state = als.onward(before, now[0], now[1], losses)
+    state = als.onward(before, now[0], now[1], losses=losses)
     np.testing.assert_allclose(state.rows, now[0] + share * (now[0] - was[0]), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(state.columns, now[1] + share * (now[1] - was[1]), rtol=1e-5, atol=1e-6)
     assert state.rows.dtype == np.float32
@@ -520,7 +520,7 @@ def test_train__checkpoint_of_another_spec_is_not_resumed(
     ],
 )
 def test_solver__by_the_share_of_cells_that_weigh_less_than_1(facts: dict[str, object], choice: str) -> None:
-    found, why = glove.solver(facts, spec_of(50))
+    found, why = glove.choose_solver(facts, spec_of(50))
     assert found == choice
     assert why.startswith(f"{choice} least squares: ")
 
@@ -528,7 +528,7 @@ def test_solver__by_the_share_of_cells_that_weigh_less_than_1(facts: dict[str, o
 def test_solver__cells_below_min_datasets_are_no_entries() -> None:
     facts = {"genes": 1000, "recurrence": {"1": 200_000, "3": 300_500}}
     for least, share in ((1, "100.0%"), (2, "60.0%")):
-        why = glove.solver(facts, spec_of(300, x_max=1.0, min_datasets=least))[1]
+        why = glove.choose_solver(facts, spec_of(300, x_max=1.0, min_datasets=least))[1]
         assert f" {share} of the cells weigh 1;" in why
 
 
@@ -544,7 +544,7 @@ def test_train__bad_input(tmp_path: Path, optimizer: str) -> None:
     x[5:] = x[:, 5:] = 0
     with pytest.raises(InputError, match="5 genes have an entry, components is 5; give at most 4"):
         run(DenseMatrix(values=x), tmp_path, spec_of(5, optimizer=optimizer))
-    result = run(DenseMatrix(values=x), tmp_path, spec_of(4, optimizer=optimizer, iterations=2))
+    result = run(DenseMatrix(values=x), tmp_path, spec_of(4, optimizer=optimizer))
     assert result.vectors.shape == (5, 4)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import metadata
 from pathlib import Path
 
 import click
@@ -68,6 +69,7 @@ def test_kmeans__stores_members_and_facts(store: Store) -> None:
     assert set(frame["gene_id"][frame["group"] == 2]) == set(REAL[:5])
     assert frame["cosine"].between(0.5, 1).all()
     assert facts["inertia"] == artifact.facts["inertia"] > 0
+    assert facts["versions"] == {name: metadata.version(name) for name in ("numpy", "scikit-learn")}
 
 
 def test_kmeans__fresh_until_what_matters_changes(store: Store) -> None:
@@ -113,7 +115,9 @@ def test_plan__counts_the_bytes_of_its_method(store: Store, monkeypatch: pytest.
     assert target.same_blas
     assert [p.bytes for p in target.parts] == [groups.memory_bytes(20, 3, 3)]
     monkeypatch.setattr(groups, "IN_MEMORY_BYTES", 0)
-    assert make(store, k=3).artifacts["e"]["method"] == "dask-ml"
+    facts = make(store, k=3).artifacts["e"]
+    assert facts["method"] == "dask-ml"
+    assert facts["versions"] == {name: metadata.version(name) for name in ("numpy", "dask-ml")}
 
 
 # -- the command --------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,16 @@ def test_map__stores_places_in_the_order_of_the_embedding(store: Store) -> None:
     assert (facts["embedding"], facts["genes"], facts["method"]) == ("e", 40, "pca")
     assert artifact.facts == facts
     assert artifact.manifest["inputs"] == {"embeddings/e": store.get("embeddings", "e").digest}
+
+
+@pytest.mark.parametrize(("method", "more"), [("pca", []), ("tsne", ["openTSNE"]), ("umap", ["umap-learn"])])
+def test_map__facts_name_the_versions_of_its_libraries(
+    store: Store, monkeypatch: pytest.MonkeyPatch, method: str, more: list[str]
+) -> None:
+    if method == "umap":  # it compiles for seconds
+        monkeypatch.setattr(stage.maps, "_umap", lambda x, _: x[:, :2])
+    versions = make(store, method=method).artifacts["e"]["versions"]
+    assert versions == {name: metadata.version(name) for name in ("numpy", "scikit-learn", *more)}
 
 
 def test_map__fresh_until_what_matters_changes(store: Store) -> None:
