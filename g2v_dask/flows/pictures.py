@@ -163,7 +163,7 @@ def _of_groups(artifact: Artifact, embedding: Artifact, names: Names) -> Any:
     return _scatter().Categories(name=f"groups {artifact.name}", values=values, numbered=True)
 
 
-def _of_table(table: GeneTable, names: Names, column: str | None) -> tuple[Any, tuple[str, ...]]:
+def _of_table(table: GeneColumns, names: Names, column: str | None) -> tuple[Any, tuple[str, ...]]:
     """A column of a table by gene: numbers if all that is there are numbers, else categories."""
     if column is None and len(table.columns) == 1:
         column = next(iter(table.columns))
