@@ -1,4 +1,4 @@
-"""The same bits for any number of workers, any order of inputs and any tile: from files to an index."""
+"""The same bits for any number of workers, any order of inputs and any tile: from files to indices, groups and maps."""
 
 from __future__ import annotations
 
@@ -51,19 +51,23 @@ def run(folder: Path, files: list[str], cluster: ClusterSpec) -> Contents:
     train = {"from": "all", "components": 12, "seed": 3}
     table: dict[str, Any] = {
         "store": str(store.root),
-        "ingest": {"files": files, "samples": _samples(files), "group_by": "tissue"},
+        "ingest": {"files": files, "samples": _samples(files), "group_by": "tissue", "scale": "counts"},
         "pairs": {"top_k": 8},
         "merge": {"name": "all"},
+        "cooccur": {"name": "reads"},
         "train": [
             {**train, "name": "svd", "method": "svd"},
             {**train, "name": "skipgram", "iterations": 2, "min_count": 1},
+            {**train, "name": "glove", "method": "glove", "from": "reads", "iterations": 3},
         ],
         "index": [{"name": "svd", "shard_rows": 150}, {"name": "skipgram", "shard_rows": 150}],
+        "kmeans": {"name": "glove", "k": 4},
+        "map": {"name": "glove", "method": "pca"},
     }
     spec = RunSpec.build(table, base=folder)
     summaries = pipeline.run_all(spec, cluster=cluster, display=Display(quiet=True))
-    assert [s.exit_code for s in summaries] == [0] * 7
-    assert [s.parts_run for s in summaries] == [5, 4, 4, 1, 1, 3, 3]
+    assert [s.exit_code for s in summaries] == [0] * 11
+    assert [s.parts_run for s in summaries] == [5, 4, 4, 10, 1, 1, 1, 3, 3, 1, 1]
     return contents(store)
 
 
@@ -93,7 +97,7 @@ def alone(files: list[str], tmp_path_factory: pytest.TempPathFactory) -> Content
 def test_run__covers_every_kind(alone: Contents) -> None:
     made_by_runs = set(schema.KINDS) - {"answers"}  # of questions: tests/stages/test_search.py holds their bytes
     assert {key.partition("/")[0] for key in alone} == made_by_runs
-    assert len(alone) == 4 + 4 + 1 + 2 + 2
+    assert len(alone) == 4 + 4 + 2 + 3 + 2 + 1 + 1
     assert all(files and all(files.values()) for files in alone.values())
 
 
