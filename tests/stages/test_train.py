@@ -45,7 +45,7 @@ def test_card__says_what_the_vectors_were_made_of(store):
     assert set(card["datasets"]) == {"pairs/a", "pairs/b", "pairs/c"}
     assert card["rule"]["threshold"] == 0.6
     assert (card["components"], len(card["losses"])) == (8, 2)
-    assert set(card["versions"]) == {"g2v_dask", "gensim", "numpy", "scipy"}
+    assert set(card["versions"]) == {"g2v_dask", "gensim", "numba", "numpy", "scipy"}
     assert card["parameters"]["iterations"] == 2
 
 
