@@ -10,8 +10,7 @@ from g2v_dask import query
 from g2v_dask.analysis import genesets, groups
 from g2v_dask.analysis.genesets import Enriched, Enrichment
 from g2v_dask.analysis.groups import Group
-from g2v_dask.errors import InputError
-from g2v_dask.flows.pipeline import made
+from g2v_dask.flows.pipeline import made_alone
 from g2v_dask.names import Names
 from g2v_dask.progress import Display
 from g2v_dask.spec import ClusterSpec, KmeansSpec
@@ -78,17 +77,7 @@ def run(
     store = Store.open(url)
     with store.lock():
         plan = kmeans.plan(store, spec)
-        summary = made(
-            kmeans,
-            plan,
-            store,
-            here=cluster is None and report is None,
-            cluster=cluster,
-            display=display,
-            report=report,
-        )
-    if summary.quarantined:
-        raise InputError(summary.quarantined[0]["reason"])
+        made_alone(kmeans, plan, store, cluster=cluster, display=display, report=report)
     (target,) = plan.targets
     artifact = store.get("groups", target.name)
     found = groups.members(artifact.path / "data.parquet")

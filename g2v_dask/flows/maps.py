@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from g2v_dask.driver import Summary, state
-from g2v_dask.errors import InputError
 from g2v_dask.flows import pictures
 from g2v_dask.flows.pictures import METHODS, Picture
-from g2v_dask.flows.pipeline import made
+from g2v_dask.flows.pipeline import made_alone
 from g2v_dask.progress import Display
 from g2v_dask.spec import ClusterSpec, MapSpec
 from g2v_dask.stages import map as stage
@@ -34,10 +33,7 @@ def run(
         look = pictures.look(store, embedding, picture) if picture.files else None
         if state(store, target) != "fresh":
             display.say(f"map: {METHODS[spec.method]} of {embedding.facts['genes']:,} genes of {embedding.name}")
-        here = cluster is None and report is None
-        summary = made(stage, plan, store, here=here, cluster=cluster, display=display, report=report)
-    if summary.quarantined:
-        raise InputError(summary.quarantined[0]["reason"])
+        summary = made_alone(stage, plan, store, cluster=cluster, display=display, report=report)
     if look is not None:
         pictures.draw(store.get("maps", target.name), look, picture.files)
         for note in look.notes:

@@ -185,6 +185,20 @@ def made(
         return driver.drive(stage, plan, store, there, display)
 
 
+def made_alone(
+    stage: Stage, plan: Plan, store: Store, *, cluster: ClusterSpec | None, display: Display, report: str | None
+) -> Summary:
+    """``made`` for a plan of one part, which needs no cluster unless one, or its report, is asked for.
+
+    Raises: InputError for what quarantines it: the one input of a command is no batch with a loss.
+    """
+    here = cluster is None and report is None
+    summary = made(stage, plan, store, here=here, cluster=cluster, display=display, report=report)
+    if summary.quarantined:
+        raise InputError(summary.quarantined[0]["reason"])
+    return summary
+
+
 def _line(summary: Summary) -> str:
     """A stage in one line."""
     counts = [f"{len(summary.made)} made"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import cast
+from typing import Any, cast
 
 from g2v_dask.models.base import Model
 
@@ -17,3 +17,8 @@ MODELS = {
 def load(method: str) -> Model:
     """The trainer of one method, as ``TrainSpec.method`` names it."""
     return cast("Model", importlib.import_module(MODELS[method]))
+
+
+def in_rounds() -> Any:
+    """GloVe's trainer in rounds of row bands; loaded as the others are, since Numba takes a third of a second."""
+    return importlib.import_module("g2v_dask.models.glove_rounds")

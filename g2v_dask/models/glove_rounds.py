@@ -88,10 +88,9 @@ def run_part(work: Work, matrix: tiles.TileMatrix, spec: TrainSpec, solver: als.
     if what == "read":
         return _read(work, files, matrix, setting, band)
     if what == "columns" and band == setting.bands:
-        state, sums = files.state(work.round - 2), [files.band(work.round - 1, b) for b in range(setting.bands)]
-        known = files.known()
-        loss = sum(float(s["loss"]) for s in sums) / (2 * known.entries)
-        done = State(rows=state.rows, columns=state.columns, losses=(*state.losses, loss))
+        state, known = files.state(work.round - 2), files.known()
+        losses = files.losses(state, work.round - 1, known)
+        done = State(rows=state.rows, columns=state.columns, losses=losses)
         return glove.trained(matrix, known, done, spec, facts={"solver": solver})
     if what == "begin":
         return _begin(work, files, setting, spec)
@@ -101,11 +100,9 @@ def run_part(work: Work, matrix: tiles.TileMatrix, spec: TrainSpec, solver: als.
     if what == "basis":
         return _basis(work, files, setting, spec)
     if what == "balance":
-        before = files.state(work.round - 3, reached=True)
+        before, known = files.state(work.round - 3, reached=True), files.known()
         rows, columns = (files.side(r) for r in (work.round - 2, work.round - 1))
-        loss = sum(float(files.band(work.round - 2, b)["loss"]) for b in range(setting.bands))
-        known = files.known()
-        losses = (*before.losses, loss / (2 * known.entries))
+        losses = files.losses(before, work.round - 2, known)
         return files.keep_state(als.balanced(als.onward(before, rows, columns, losses=losses), known))
     return _half_pass(work, files, setting, band, "rows" if what == "rows" else "columns")
 
@@ -192,6 +189,11 @@ class _Files:
     def band(self, round_: int, band: int) -> dict[str, NDArray[Any]]:
         """What the part of one band has left."""
         return self._load(round_, f"part-{band}")
+
+    def losses(self, before: State, round_: int, known: Known) -> tuple[float, ...]:
+        """The loss after each pass so far: what a state knew, and the bands' sums of ``rows``, in their order."""
+        total = sum(float(self.band(round_, b)["loss"]) for b in range(self._setting.bands))
+        return (*before.losses, total / (2 * known.entries))
 
     def side(self, round_: int) -> Floats:
         """The rows that all bands have made."""

@@ -8,18 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from g2v_dask import arrays, models
 from g2v_dask.errors import SpecError
-from g2v_dask.models import glove, glove_rounds
 from g2v_dask.models.base import Trained
-from g2v_dask.models.glove_als import Solver
 from g2v_dask.parts import Output, Part, Plan, Receipt, Target, Work, share_nothing
 from g2v_dask.spec import TrainSpec
 from g2v_dask.store import Artifact, Store
+
+if TYPE_CHECKING:
+    from g2v_dask.models.glove_als import Solver
 
 VERSION = 1
 MADE_BY = ("g2v_dask", "gensim", "numba", "numpy", "scipy")  # whose versions the card names
@@ -51,17 +52,13 @@ def plan(store: Store, spec: TrainSpec) -> Plan:
     _check(source, spec)
     notes: tuple[str, ...] = ()
     solver: Solver | None = None
-    als = spec.method == "glove" and spec.optimizer == "als"
-    if als:
+    in_rounds = False
+    if spec.method == "glove" and spec.optimizer == "als":
+        glove: Any = models.load(spec.method)
         solver, why = glove.choose_solver(source.facts, spec)
         notes = (f"{spec.name}: {why}",)
-    detail = Detail(
-        cooccurrence=source,
-        spec=spec,
-        tile=store.tile,
-        solver=solver,
-        in_rounds=als and source.facts["genes"] > glove.SMALL,
-    )
+        in_rounds = source.facts["genes"] > glove.SMALL
+    detail = Detail(cooccurrence=source, spec=spec, tile=store.tile, solver=solver, in_rounds=in_rounds)
     target = Target(
         kind="embeddings",
         name=spec.name,
@@ -98,7 +95,8 @@ def _check(source: Artifact, spec: TrainSpec) -> None:
 def _first_parts(detail: Detail) -> tuple[Part, ...]:
     spec, source = detail.spec, detail.cooccurrence
     if detail.in_rounds:
-        return glove_rounds.parts(spec.name, detail.genes, detail.tile, spec, round_=0)
+        first: tuple[Part, ...] = models.in_rounds().parts(spec.name, detail.genes, detail.tile, spec, round_=0)
+        return first
     need = models.load(spec.method).memory_bytes(
         genes=detail.genes, cells=_cells(source, spec.min_datasets), components=spec.components
     )
@@ -119,7 +117,10 @@ def next_round(target: Target, done: int, receipts: Mapping[int, Receipt]) -> tu
     if not detail.in_rounds:
         return ()
     spec = detail.spec
-    return glove_rounds.next_parts(spec.name, detail.genes, detail.tile, spec, done=done, receipts=receipts)
+    following: tuple[Part, ...] = models.in_rounds().next_parts(
+        spec.name, detail.genes, detail.tile, spec, done=done, receipts=receipts
+    )
+    return following
 
 
 def run_part(work: Work) -> Output:
@@ -128,7 +129,7 @@ def run_part(work: Work) -> Output:
     matrix = arrays.Cooccurrence(detail.cooccurrence.path)
     spec, how = detail.spec, {} if detail.solver is None else {"solver": detail.solver}
     if detail.in_rounds:
-        made = glove_rounds.run_part(work, matrix, spec, **how)
+        made = models.in_rounds().run_part(work, matrix, spec, **how)
     else:
         work.scratch.mkdir(parents=True, exist_ok=True)
         trainer = models.load(spec.method)
