@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import click
 
+from g2v_dask.cli_geo import geo
 from g2v_dask.cli_groups import kmeans
 from g2v_dask.cli_maps import map_
 from g2v_dask.cli_options import (
@@ -28,9 +29,10 @@ from g2v_dask.cli_options import (
     work_options,
 )
 from g2v_dask.cli_questions import analogy, ask, similar
+from g2v_dask.cli_reprocess import reprocess
 from g2v_dask.cli_stability import stability
-from g2v_dask.errors import G2VError, InputError, SpecError
-from g2v_dask.options import check_name, nearest
+from g2v_dask.cli_store import gc, list_, remove, show, verify
+from g2v_dask.errors import G2VError, InputError
 from g2v_dask.spec import STAGES, ClusterSpec, ImportSpec, RunSpec
 
 # -- commands -----------------------------------------------------------------------------------------------
@@ -204,74 +206,7 @@ def import_(*, file: str, store: str, as_json: bool, **given: Any) -> None:
     print_summaries([summary], as_json=as_json, many=False)
 
 
-@cli.command("ls")
-@click.argument("kind", required=False)
-@store_option
-@click.option("--quarantined", is_flag=True, help="list the inputs that were refused, and why")
-@json_option
-def list_(*, kind: str | None, store: str, quarantined: bool, as_json: bool) -> None:
-    """List what is in the store, or one KIND of it."""
-    from g2v_dask import report
-
-    opened = store_of(store)
-    rows = opened.quarantined() if quarantined else opened.rows(kind)
-    columns = ("kind", "name", "reason") if quarantined else ("kind", "name", "digest", "size", "made")
-    if as_json:
-        click.echo(json.dumps(rows, indent=1))
-    else:
-        report.table(rows, columns)
-
-
-@cli.command()
-@click.argument("artifact", metavar="KIND/NAME")
-@store_option
-@json_option
-def show(*, artifact: str, store: str, as_json: bool) -> None:
-    """Show an artifact's manifest, where it lies, and how to open it in Python."""
-    from g2v_dask import report
-
-    opened = store_of(store)
-    found = opened.get(*_kind_and_name(artifact))
-    if as_json:
-        click.echo(json.dumps({"path": str(found.path), **found.manifest}, indent=1))
-    else:
-        report.show(found, opened)
-
-
-@cli.command("rm")
-@click.argument("artifact", metavar="KIND/NAME")
-@store_option
-def remove(*, artifact: str, store: str) -> None:
-    """Remove an artifact from the store; 'g2v gc' then frees its space."""
-    opened = store_of(store)
-    with opened.lock():
-        opened.remove(*_kind_and_name(artifact))
-    click.echo(f"removed {artifact}; 'g2v gc' frees its space")
-
-
-@cli.command()
-@store_option
-@click.option("--young-hours", default=24.0, show_default=True, help="spare unfinished work that was touched since")
-def gc(*, store: str, young_hours: float) -> None:
-    """Delete what no current artifact was made from."""
-    opened = store_of(store)
-    with opened.lock():
-        gone = opened.gc(young_seconds=young_hours * 3600)
-    click.echo(f"deleted {len(gone)} folders")
-
-
-def _kind_and_name(text: str) -> tuple[str, str]:
-    from g2v_dask.schema import KINDS
-
-    kind, slash, name = text.partition("/")
-    if not slash or kind not in KINDS:
-        known = ", ".join(KINDS)
-        msg = f"name an artifact as KIND/NAME, KIND one of {known}; got {text!r}{nearest(kind, KINDS)}"
-        raise SpecError(msg)
-    return kind, check_name(name)
-
-
-for command_ in (similar, analogy, ask, kmeans, map_, stability):
+for command_ in (similar, analogy, ask, kmeans, map_, stability, list_, show, remove, gc, verify, geo, reprocess):
     cli.add_command(command_)
 
 

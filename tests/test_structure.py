@@ -16,6 +16,7 @@ ORDER = [
     ["errors", "machine"],
     ["files"],
     ["options"],
+    ["geo_spec"],
     ["spec"],
     ["schema", "tiles"],
     ["genes", "platforms"],
@@ -24,6 +25,7 @@ ORDER = [
     ["readers"],
     ["prepare"],
     ["exchange"],
+    ["folders"],
     ["store"],
     ["arrays"],
     ["parts"],
@@ -31,6 +33,7 @@ ORDER = [
     ["search"],
     ["analogy"],
     ["analysis"],
+    ["geo"],
     ["stages"],
     ["cluster"],
     ["progress"],
@@ -42,7 +45,7 @@ ORDER = [
     ["api"],
     ["__init__"],
     ["cli_options"],
-    ["cli_questions", "cli_groups", "cli_maps", "cli_stability"],
+    ["cli_questions", "cli_groups", "cli_maps", "cli_stability", "cli_geo", "cli_reprocess", "cli_store"],
     ["cli"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

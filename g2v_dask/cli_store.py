@@ -1,0 +1,85 @@
+"""``g2v ls``, ``show``, ``rm``, ``gc``, ``verify``: what is in a store, and whether it is whole."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from g2v_dask.cli_options import json_option, store_of, store_option
+from g2v_dask.errors import SpecError
+from g2v_dask.options import check_name, nearest
+
+
+@click.command("ls")
+@click.argument("kind", required=False)
+@store_option
+@click.option("--quarantined", is_flag=True, help="list the inputs that were refused, and why")
+@json_option
+def list_(*, kind: str | None, store: str, quarantined: bool, as_json: bool) -> None:
+    """List what is in the store, or one KIND of it."""
+    from g2v_dask import report
+
+    opened = store_of(store)
+    rows = opened.quarantined() if quarantined else opened.rows(kind)
+    columns = ("kind", "name", "reason") if quarantined else ("kind", "name", "digest", "size", "made")
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    else:
+        report.table(rows, columns)
+
+
+@click.command()
+@click.argument("artifact", metavar="KIND/NAME")
+@store_option
+@json_option
+def show(*, artifact: str, store: str, as_json: bool) -> None:
+    """Show an artifact's manifest, where it lies, and how to open it in Python."""
+    from g2v_dask import report
+
+    opened = store_of(store)
+    found = opened.get(*_kind_and_name(artifact))
+    if as_json:
+        click.echo(json.dumps({"path": str(found.path), **found.manifest}, indent=1))
+    else:
+        report.show(found, opened)
+
+
+@click.command("rm")
+@click.argument("artifact", metavar="KIND/NAME")
+@store_option
+def remove(*, artifact: str, store: str) -> None:
+    """Remove an artifact from the store; 'g2v gc' then frees its space."""
+    opened = store_of(store)
+    with opened.lock():
+        opened.remove(*_kind_and_name(artifact))
+    click.echo(f"removed {artifact}; 'g2v gc' frees its space")
+
+
+@click.command()
+@store_option
+@click.option("--young-hours", default=24.0, show_default=True, help="spare unfinished work that was touched since")
+def gc(*, store: str, young_hours: float) -> None:
+    """Delete what no current artifact was made from."""
+    opened = store_of(store)
+    with opened.lock():
+        gone = opened.gc(young_seconds=young_hours * 3600)
+    click.echo(f"deleted {len(gone)} folders")
+
+
+def _kind_and_name(text: str) -> tuple[str, str]:
+    from g2v_dask.schema import KINDS
+
+    kind, slash, name = text.partition("/")
+    if not slash or kind not in KINDS:
+        known = ", ".join(KINDS)
+        msg = f"name an artifact as KIND/NAME, KIND one of {known}; got {text!r}{nearest(kind, KINDS)}"
+        raise SpecError(msg)
+    return kind, check_name(name)
+
+
+@click.command()
+@store_option
+def verify(*, store: str) -> None:
+    """Check that what the manifests name is there, and what it was."""
+    store_of(store)

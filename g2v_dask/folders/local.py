@@ -1,0 +1,178 @@
+"""A folder of a file system."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from g2v_dask.errors import StoreError
+from g2v_dask.files import write_file
+from g2v_dask.folders.base import Check
+
+GONE = ".gone-"  # what is being deleted
+WAIT_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class LocalFolder:
+    """A ``base.Folder`` on this machine, or on a file system that all machines share."""
+
+    root: Path
+
+    @property
+    def url(self) -> str:
+        """Its path."""
+        return str(self.root)
+
+    @property
+    def desk(self) -> Path:
+        """Itself."""
+        return self.root
+
+    def __truediv__(self, name: str) -> LocalFolder:
+        return LocalFolder(self.root / name)
+
+    def marked(self, mark: str) -> LocalFolder:
+        """Itself: there are no copies."""
+        return self
+
+    def names(self) -> list[str]:
+        """What lies directly in it, but what is half written or half deleted."""
+        try:
+            found = os.listdir(self.root)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(n for n in found if ".partial" not in n and not n.startswith(GONE))
+
+    def sizes(self) -> dict[str, int]:
+        """The bytes of every file below."""
+        found = (p for p in self.root.rglob("*") if p.is_file() and ".partial" not in p.name)
+        return {p.relative_to(self.root).as_posix(): p.stat().st_size for p in sorted(found)}
+
+    def read(self, name: str) -> bytes | None:
+        """A file's content."""
+        try:
+            return (self.root / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, data: bytes) -> None:
+        """By rename."""
+        write_file(self.root / name, data)
+
+    def tag(self, name: str) -> str | None:
+        """Of its content: the lock keeps others from writing in between."""
+        data = self.read(name)
+        return None if data is None else hashlib.sha256(data).hexdigest()
+
+    def replace(self, name: str, data: bytes, tag: str | None) -> None:
+        """Compares, then writes."""
+        if self.tag(name) != tag:
+            msg = f"{self.root / name} was changed by another writer meanwhile; run the same command again"
+            raise StoreError(msg)
+        self.write(name, data)
+
+    def remove(self, name: str) -> None:
+        """Removes a file."""
+        (self.root / name).unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """First the name, so that a half deleted folder is never taken for a whole one."""
+        grave = self.root.with_name(f"{GONE}{uuid.uuid4().hex}")
+        try:
+            self.root.rename(grave)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(grave)
+
+    def age(self) -> float | None:
+        """Since the youngest of its files and folders changed."""
+        try:
+            times = [self.root.stat().st_mtime, *(p.lstat().st_mtime for p in self.root.rglob("*"))]
+        except FileNotFoundError:
+            return None
+        return time.time() - max(times)
+
+    def fetch(self, name: str) -> Path:
+        """The file itself."""
+        path = self.root / name
+        if not path.is_file():
+            raise FileNotFoundError(2, "no such file", str(path))
+        return path
+
+    def send(self, name: str) -> None:
+        """It is there; what remains is that the disk has it."""
+        with (self.root / name).open("rb") as stream:
+            os.fsync(stream.fileno())
+
+    @contextmanager
+    def lock(self, *, wait: bool = False) -> Iterator[Check]:
+        """A POSIX lock on ``.lock``; it dies with its process.
+
+        Raises: StoreError if another process holds it, or if the file system has no locks.
+        """
+        with _own_lock(self.root), _opened(self.root / ".lock") as stream:
+            while not _taken(stream, self.root):
+                stream.seek(0)
+                if not wait:
+                    msg = f"the store {self.root} is in use by {stream.read().strip()}; wait for it, or stop it"
+                    raise StoreError(msg)
+                time.sleep(WAIT_SECONDS)
+            stream.truncate(0)
+            started = time.strftime("%Y-%m-%d %H:%M:%S")
+            stream.write(f"process {os.getpid()} on {socket.gethostname()}, since {started}\n")
+            stream.flush()
+            yield _never_lost
+
+
+def _never_lost() -> None:
+    """A POSIX lock ends with its process, and not before."""
+
+
+def _taken(stream: IO[str], root: Path) -> bool:
+    try:
+        fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        msg = (
+            f"the file system of {root} has no POSIX locks ({error}); "
+            f"mount it with locking (NFS: version 4, or 'local_lock=none'), or use another folder"
+        )
+        raise StoreError(msg) from error
+    return True
+
+
+_held: set[Path] = set()  # POSIX locks are a process's: what holds between its threads is this
+
+
+@contextmanager
+def _own_lock(root: Path) -> Iterator[None]:
+    """Refuses a second writer of the same process."""
+    root = root.resolve()
+    if root in _held:
+        msg = f"the store {root} is in use by another thread or call of this process; wait for it"
+        raise StoreError(msg)
+    _held.add(root)
+    try:
+        yield
+    finally:
+        _held.discard(root)
+
+
+def _opened(path: Path) -> IO[str]:
+    try:
+        return path.open("a+")
+    except OSError as error:
+        msg = f"the store {path.parent} cannot be written: {error.strerror}; mount it writable, or use another folder"
+        raise StoreError(msg) from error

@@ -1,0 +1,1 @@
+"""GEO: search, fetch, and a ledger of what was fetched. It feeds files to ingest."""
