@@ -38,7 +38,13 @@ def work_options(command: Command) -> Command:
         click.option("-q", "--quiet", is_flag=True, help="no progress"),
         click.option("--report", metavar="FILE", help="write a Dask performance report (HTML)"),
         click.option("--cluster-workers", type=int, help="local worker processes [one a core]"),
-        click.option("--cluster", metavar="ADDRESS", help="local [default], or tcp://host:port of a scheduler"),
+        click.option(
+            "--cluster",
+            metavar="ADDRESS",
+            envvar="DASK_SCHEDULER_ADDRESS",
+            show_envvar=True,
+            help="local [default], slurm, or a scheduler's address: tcp:// or tls://host:port",
+        ),
         json_option,
     ):
         command = decorate(command)

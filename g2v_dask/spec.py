@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 import tomllib
 import typing
@@ -10,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from g2v_dask.cluster_spec import ClusterSpec as ClusterSpec
 from g2v_dask.errors import SpecError
+from g2v_dask.geo_spec import GateSpec, GeoSpec
 from g2v_dask.options import Json, Role, Spec, nearest, option, under
 
 
@@ -294,17 +297,6 @@ class ReportSpec(Spec):
                 raise SpecError(msg)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClusterSpec(Spec):
-    """Where work runs."""
-
-    address: str = option("local, or a scheduler's address (tcp://host:port)", "local")
-    workers: int | None = option("local: worker processes [one a core]", None, low=1)
-    threads: int = option("local: threads of one worker", 1, low=1)
-    memory_bytes: int | None = option("local: memory of one worker [its share of 80 %]", None, low=1 << 20)
-    dashboard: str = option("local: address of the dashboard", "127.0.0.1:0")
-
-
 STAGES: dict[str, type[Spec]] = {
     "ingest": IngestSpec,
     "pairs": PairsSpec,
@@ -349,11 +341,13 @@ def _fill(value: Any, dataset: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """A whole run: the store, the cluster, the stages in order."""
+    """A whole run: the store, the cluster, the stages in order; of GEO's series, also which, and when they pass."""
 
     store: str
     cluster: ClusterSpec
     steps: tuple[Step, ...]
+    geo: GeoSpec | None = None
+    gate: GateSpec = dataclasses.field(default_factory=GateSpec)
 
     @classmethod
     def load(cls, path: str | Path) -> RunSpec:
@@ -375,7 +369,7 @@ class RunSpec:
     @classmethod
     def build(cls, table: Mapping[str, Any], *, base: Path) -> RunSpec:
         """A run from a parsed TOML table."""
-        known = ("store", "cluster", *STEPS)
+        known = ("store", "cluster", "geo", "gate", *STEPS)
         for key in table:
             if key not in known:
                 msg = f"spec: unknown key {key!r}{nearest(key, known)}; known: {', '.join(known)}"
@@ -384,13 +378,46 @@ class RunSpec:
         if not isinstance(store, str):
             msg = f"spec: store must be a text (a folder), got {store!r}"
             raise SpecError(msg)
-        cluster = table.get("cluster", {})
-        if not isinstance(cluster, Mapping):
-            msg = f"spec: cluster must be a table, got {cluster!r}"
-            raise SpecError(msg)
-        steps = tuple(step for stage in STEPS if stage in table for step in _steps(stage, table[stage], base))
+        for key in ("cluster", "geo", "gate"):
+            if not isinstance(table.get(key, {}), Mapping):
+                msg = f"spec: {key} must be a table, got {table[key]!r}"
+                raise SpecError(msg)
+        _check_geo(table)
+        filled = {"ingest": {"files": ["GEO"]}} if "geo" in table else {}
+        steps = tuple(
+            step
+            for stage in STEPS
+            if stage in table
+            for step in _steps(stage, table[stage], base, filled.get(stage, {}))
+        )
         _check_pairs([s for s in steps if s.stage == "pairs" and s.for_each is None])
-        return cls(store=under(base, store), cluster=ClusterSpec.build(cluster), steps=steps)
+        return cls(
+            store=under(base, store),
+            cluster=ClusterSpec.build(table.get("cluster", {}), base=base),
+            steps=steps,
+            geo=GeoSpec.build(table["geo"]) if "geo" in table else None,
+            gate=GateSpec.build(table.get("gate", {})),
+        )
+
+    def with_series(self, files: typing.Iterable[str], platforms: str) -> RunSpec:
+        """The same run over these files, besides its own; their platforms' tables serve where it names none."""
+
+        def filled(step: Step) -> Step:
+            if step.stage != "ingest":
+                return step
+            own = step.values.get("files", [])
+            paths = [*([own] if isinstance(own, str) else own), *files]
+            return dataclasses.replace(step, values={"platforms": platforms, **step.values, "files": paths})
+
+        return dataclasses.replace(self, steps=tuple(filled(step) for step in self.steps))
+
+
+def _check_geo(table: Mapping[str, Any]) -> None:
+    """Refuses tables that have no use without another."""
+    for key, needed in (("gate", "geo"), ("geo", "ingest")):
+        if key in table and needed not in table:
+            msg = f"spec: [{key}] needs a table [{needed}], which may be empty"
+            raise SpecError(msg)
 
 
 def _check_pairs(steps: list[Step]) -> None:
@@ -405,8 +432,11 @@ def _check_pairs(steps: list[Step]) -> None:
         seen |= set(datasets)
 
 
-def _steps(stage: str, tables: Any, base: Path) -> Iterator[Step]:
-    """The steps that one key of a run spec describes; every one is checked before any work."""
+def _steps(stage: str, tables: Any, base: Path, filled: Mapping[str, Any]) -> Iterator[Step]:
+    """The steps that one key of a run spec describes; every one is checked before any work.
+
+    ``filled`` stands for what the run itself will fill in.
+    """
     if not isinstance(tables, list):
         tables = [tables]
     elif stage == "ingest":
@@ -422,7 +452,7 @@ def _steps(stage: str, tables: Any, base: Path) -> Iterator[Step]:
             msg = f"spec: {stage}: for_each must be 'dataset' (and not of ingest), got {for_each!r}"
             raise SpecError(msg)
         step = Step(stage=stage, values=values, for_each=for_each, base=base)
-        list(step.specs(["x"]))
+        list(dataclasses.replace(step, values={**filled, **values}).specs(["x"]))
         yield step
 
 

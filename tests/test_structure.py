@@ -16,7 +16,7 @@ ORDER = [
     ["errors", "machine"],
     ["files"],
     ["options"],
-    ["geo_spec"],
+    ["geo_spec", "cluster_spec"],
     ["spec"],
     ["schema", "tiles"],
     ["genes", "platforms"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from g2v_dask.cluster import Cluster, connect
 from g2v_dask.driver import Summary
 from g2v_dask.errors import InputError, SpecError
 from g2v_dask.flows import reports
+from g2v_dask.folders import Folder, open_folder
+from g2v_dask.geo.fetch import inputs
 from g2v_dask.options import Spec
 from g2v_dask.parts import Plan, Stage, Target
 from g2v_dask.progress import Display
@@ -41,7 +43,7 @@ def run_stage(url: str, spec: Spec, *, cluster: ClusterSpec, display: Display, r
     Returns: what was made, what was fresh, what is quarantined.
     Raises: any G2VError; the store then is as before, or holds whole artifacts only.
     """
-    with _ready(url, cluster, display, report, create=isinstance(spec, IngestSpec)) as (store, there):
+    with ready(url, cluster, display, report, create=isinstance(spec, IngestSpec)) as (store, there):
         return _all(store, [(None, spec)], there, display)[0]
 
 
@@ -50,36 +52,81 @@ def run_all(
 ) -> list[Summary]:
     """Runs every stage of a spec in order; ``cluster`` takes the place of the spec's own.
 
+    Of GEO's series, those are taken that the store's ledger has.
+    Returns: as `run_steps`.
+    Raises:  SpecError if the ledger has none, and the spec names no files.
+    """
+    where = cluster or spec.cluster
+    with ready(spec.store, where, display, report, create=makes_store(spec)) as (store, there):
+        whole = with_geo(spec, store)
+        return run_steps(whole.steps, Members(store), store, there, display)
+
+
+def run_steps(steps: Iterable[Step], members: Members, store: Store, there: Cluster, display: Display) -> list[Summary]:
+    """Runs steps in order; ``members`` takes what they make.
+
     A stage that leaves nothing to go on with is the last: its summary says why.
     A dataset that a step for each cannot take is told as quarantined, and left out of the steps that follow.
     Returns: one summary a stage that ran, in order; what it does for each dataset is one.
     """
     summaries: list[Summary] = []
-    with _ready(spec.store, cluster or spec.cluster, display, report, create=_makes_store(spec)) as (store, there):
-        members = _Members(store)
-        for step in spec.steps:
-            specs = list(members.specs(step))
-            if step.stage == "report":
-                summaries += [reports.answered(store, s) for _, s in specs if isinstance(s, ReportSpec)]
-                continue
-            summary, lost = _all(store, specs, there, display)
-            summaries.append(summary)
-            if not summary.names:
-                return summaries
-            members.take(step.stage, summary.names)
-            members.drop(lost)
+    for step in steps:
+        specs = list(members.specs(step))
+        if step.stage == "report":
+            summaries += [reports.answered(store, s) for _, s in specs if isinstance(s, ReportSpec)]
+            continue
+        summary, lost = _all(store, specs, there, display)
+        summaries.append(summary)
+        if not summary.names:
+            break
+        members.take(step.stage, summary.names)
+        members.drop(lost)
     return summaries
+
+
+def url(store: Store) -> str:
+    """What a user writes to name a store."""
+    return open_folder(store.root).url
+
+
+def geo_folder(store: Store) -> Folder:
+    """Where the files and the ledger of GEO's series lie."""
+    return open_folder(store.root) / "geo"
+
+
+def with_geo(spec: RunSpec, store: Store) -> RunSpec:
+    """The run over the series that the store's ledger has, if it asks for GEO's.
+
+    Raises: SpecError if there are none, and no files of its own.
+    """
+    if spec.geo is None:
+        return spec
+    folder = geo_folder(store)
+    there = inputs(folder) if folder.names() else None
+    if there is not None and there.files:
+        return spec.with_series(there.files, there.platforms)
+    if not any(s.stage == "ingest" and s.values.get("files") for s in spec.steps):
+        msg = (
+            f"{store.root} has no series of GEO yet; 'g2v reprocess SPEC.toml' searches, fetches and runs, "
+            f"'g2v geo fetch' only fetches"
+        )
+        raise SpecError(msg)
+    return spec
 
 
 def plan_all(spec: RunSpec) -> list[dict[str, Any]]:
     """What ``run_all`` would do: one row a target; ``after <stage>`` where the input is not made yet.
 
-    Writes nothing.
+    Writes nothing. Of GEO's series, those are taken that the store's ledger has; where it has none, ``after fetch``.
     """
-    store = Store.open(spec.store, imagine=_makes_store(spec))
-    members = _Members(store)
+    store = Store.open(spec.store, imagine=makes_store(spec))
+    members = Members(store)
     rows: list[dict[str, Any]] = []
     waiting_for: str | None = None
+    try:
+        spec = with_geo(spec, store)
+    except SpecError:
+        waiting_for = "fetch"
     for step in spec.steps:
         waiting = waiting_for not in (None, step.stage)
         if waiting or step.stage == "report":
@@ -107,7 +154,7 @@ def plan_all(spec: RunSpec) -> list[dict[str, Any]]:
     return rows
 
 
-def _makes_store(spec: RunSpec) -> bool:
+def makes_store(spec: RunSpec) -> bool:
     return any(step.stage == "ingest" for step in spec.steps)
 
 
@@ -217,10 +264,10 @@ def _line(summary: Summary) -> str:
 
 
 @contextmanager
-def _ready(
-    url: str, cluster: ClusterSpec, display: Display, report: str | None, *, create: bool
+def ready(
+    url: str, cluster: ClusterSpec, display: Display, report: str | None, *, create: bool, wait: bool = False
 ) -> Iterator[tuple[Store, Cluster]]:
-    """The store locked, a cluster for when it is needed, and the performance report if one is wanted.
+    """The store locked (``wait``: as soon as it can be), a cluster for when it is needed, and the performance report.
 
     A store that was made for this and got nothing in it goes again.
     """
@@ -228,12 +275,16 @@ def _ready(
     before = create and not Store.open(url, imagine=True).exists()
     store = Store.open(url, create=create)
     try:
-        with store.lock(), connect(cluster, display.say) as there, reported(there, report):
+        with _locked(store, wait=wait), connect(cluster, display.say) as there, reported(there, report):
             yield store, there
     except BaseException:
-        if before:
+        if before and not geo_folder(store).names():
             store.unmake()
         raise
+
+
+def _locked(store: Store, *, wait: bool) -> Any:
+    return open_folder(store.root).lock(wait=True) if wait else store.lock()
 
 
 @contextmanager
@@ -254,7 +305,7 @@ def _check_report(report: str | None) -> None:
         raise SpecError(msg)
 
 
-class _Members:
+class Members:
     """What the stages of one run hand on: the datasets, the matrix, the embedding that it made."""
 
     def __init__(self, store: Store) -> None:

@@ -1,176 +1,61 @@
-"""kill -9 of the client and of workers, at random moments with a fixed seed.
+"""kill -9 of a worker, the scheduler and the client inside each stage: the same command finishes, with the same bytes.
 
-The same command finishes the work, and the data have the same bytes as those of an undisturbed run.
+Where in which part the kill lands is drawn from a fixed seed, which ``$G2V_FAULT_SEED`` shifts.
 """
 
-import json
+from __future__ import annotations
+
 import os
-import random
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
-import psutil
-import pytest
-
-from g2v_dask.store import Store
-from tests import made
-
-DEMO = Path(__file__).parents[2] / "jobs" / "demo"
-SPEC = """
-store = "store"
-[ingest]
-files = ["{demo}/bladder_series_matrix.txt.gz", "{demo}/leukemia.tsv.gz", "{demo}/immune_cells.h5ad"]
-[pairs]
-top_k = 10
-[merge]
-[[train]]
-name = "skipgram"
-components = 16
-iterations = 6
-[[train]]
-name = "svd"
-method = "svd"
-components = 16
-[[index]]
-name = "skipgram"
-shard_rows = 4000
-[[index]]
-name = "svd"
-"""
+from tests.faults import gate, runs
+from tests.faults.conftest import Scene
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, bytes]]:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    finish(folder)
-    return contents(folder)
+def caught(scene: Scene, victim: str) -> tuple[runs.Program, int]:
+    """The stage under way, and a worker that is somewhere in a part."""
+    chance = runs.chance(victim, scene.stage)
+    gate_ = scene.machine.gate
+    gate_.close(chance.choice(gate.PLACES), chance.randrange(runs.STAGES[scene.stage].parts))
+    program = runs.run(scene.stage, scene.data, scene.store, scene.machine.ensure())
+    return program, chance.choice(gate_.arrived(program))
 
 
-def command(folder: Path, *more: str) -> list[str]:
-    spec = folder / "run.toml"
-    if not spec.exists():
-        spec.write_text(SPEC.format(demo=DEMO))
-    return [sys.executable, "-m", "g2v_dask.cli", "run", str(spec), "--quiet", *more]
+def finish(scene: Scene) -> None:
+    """The same command ends well."""
+    runs.run(scene.stage, scene.data, scene.store, scene.machine.ensure()).finish()
 
 
-def start(folder: Path, *more: str) -> subprocess.Popen[bytes]:
-    with (folder / "log").open("ab") as log:
-        return subprocess.Popen(command(folder, *more), stdout=log, stderr=log, preexec_fn=hear_interrupts)
+def same_bytes(scene: Scene) -> None:
+    """What was disturbed is what was not."""
+    keys = runs.STAGES[scene.stage].makes
+    assert runs.contents(scene.store, *keys) == runs.contents(scene.undisturbed, *keys)
 
 
-def hear_interrupts() -> None:
-    """Background jobs of a shell ignore SIGINT, and their children inherit that; this one shall not."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def test_worker_killed__the_command_goes_on(scene: Scene) -> None:
+    program, worker = caught(scene, "worker")
+    os.kill(worker, signal.SIGKILL)
+    scene.machine.gate.open()
+    program.finish()
+    same_bytes(scene)
 
 
-def finish(folder: Path, *more: str) -> None:
-    done = subprocess.run(command(folder, *more), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+def test_client_killed__the_same_command_finishes(scene: Scene) -> None:
+    """While parts of the killed one still run."""
+    program, _ = caught(scene, "client")
+    program.process.kill()
+    assert program.end()[0] == -signal.SIGKILL
+    scene.machine.gate.open()
+    finish(scene)
+    same_bytes(scene)
 
 
-def contents(folder: Path) -> dict[str, dict[str, bytes]]:
-    store = Store.open(folder / "store")
-    kinds = ("expression", "pairs", "cooccurrence", "embeddings", "index")
-    found = {a.key: made.data_files(a.path) for k in kinds for a in store.artifacts(k)}
-    assert len(found) == 11
-    return found
-
-
-def gone(processes: list[psutil.Process]) -> bool:
-    _, alive = psutil.wait_procs(processes, timeout=60)
-    return not alive
-
-
-def test_client_killed__the_same_command_finishes(tmp_path: Path, undisturbed: dict[str, dict[str, bytes]]) -> None:
-    chance = random.Random(7)
-    for _ in range(4):
-        client = start(tmp_path)
-        time.sleep(chance.uniform(3.0, 9.0))
-        workers = psutil.Process(client.pid).children(recursive=True) if client.poll() is None else []
-        client.send_signal(signal.SIGKILL)
-        client.wait()
-        assert gone(workers)  # nothing outlives its client
-    finish(tmp_path)
-    assert contents(tmp_path) == undisturbed
-
-
-def test_workers_killed__the_run_goes_on(tmp_path: Path, undisturbed: dict[str, dict[str, bytes]]) -> None:
-    chance = random.Random(8)
-    client = start(tmp_path)
-    kills = 0
-    while client.poll() is None and not (tmp_path / "store" / ".work").exists():
-        time.sleep(0.1)  # until parts run; a cluster that loses a worker while it starts does not start
-    while client.poll() is None and kills < 3:
-        time.sleep(chance.uniform(1.0, 4.0))
-        kills += kill_one_worker(client.pid, chance)
-    assert client.wait(timeout=300) == 0, (tmp_path / "log").read_text()
-    assert kills >= 2
-    assert contents(tmp_path) == undisturbed
-
-
-def kill_one_worker(client: int, chance: random.Random) -> int:
-    """Kills one of the client's worker processes, if there is one; 1 if it did."""
-    try:
-        children = psutil.Process(client).children(recursive=True)
-        workers = sorted((c for c in children if "spawn_main" in " ".join(c.cmdline())), key=lambda c: c.pid)
-        if workers:
-            chance.choice(workers).kill()
-        return len(workers[:1])
-    except psutil.NoSuchProcess:
-        return 0
-
-
-def test_second_client__starts_while_tasks_of_a_killed_one_still_run(
-    tmp_path: Path, undisturbed: dict[str, dict[str, bytes]]
-) -> None:
-    chance = random.Random(9)
-    with scheduler(tmp_path) as address:
-        for _ in range(3):
-            client = start(tmp_path, "--cluster", address)
-            time.sleep(chance.uniform(2.5, 6.0))
-            client.send_signal(signal.SIGKILL)
-            client.wait()
-        finish(tmp_path, "--cluster", address)
-    assert contents(tmp_path) == undisturbed
-
-
-@contextmanager
-def scheduler(folder: Path) -> Iterator[str]:
-    """A separate scheduler with two workers; its address."""
-    file = folder / "scheduler.json"
-    common = ["--scheduler-file", str(file), "--no-dashboard"]
-    dask = [sys.executable, "-m", "dask"]
-    with (folder / "dask.log").open("wb") as log:
-        head = [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", *common]
-        processes = [subprocess.Popen(head, stdout=log, stderr=log)]
-        deadline = time.monotonic() + 60
-        while not file.exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        worker = [*dask, "worker", *common, "--nthreads", "1", "--memory-limit", "4GB", "--local-directory"]
-        processes += [subprocess.Popen([*worker, str(folder / f"w{i}")], stdout=log, stderr=log) for i in range(2)]
-        try:
-            yield read_address(file)
-        finally:
-            everyone = [c for p in processes for c in psutil.Process(p.pid).children(recursive=True)]
-            for process in reversed(processes):
-                process.send_signal(signal.SIGTERM)
-            for process in processes:
-                process.wait(timeout=60)
-            assert gone(everyone)
-
-
-def read_address(file: Path) -> str:
-    return str(json.loads(file.read_text())["address"])
-
-
-def test_interrupt__stops_at_once_and_says_how_to_go_on(tmp_path: Path) -> None:
-    client = start(tmp_path)
-    time.sleep(4)
-    os.kill(client.pid, signal.SIGINT)
-    assert client.wait(timeout=60) == 130
-    assert "the same command goes on" in (tmp_path / "log").read_text()
+def test_scheduler_killed__one_error_and_the_same_command_finishes(scene: Scene) -> None:
+    program, _ = caught(scene, "scheduler")
+    scene.machine.kill_scheduler()
+    scene.machine.gate.open()
+    message = program.fails(1)
+    assert message.startswith("g2v: ")
+    assert "scheduler" in message
+    finish(scene)
+    same_bytes(scene)
