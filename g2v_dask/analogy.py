@@ -511,5 +511,5 @@ class Stored:
 
 def read(artifact: Artifact) -> Stored:
     """The embedding of an artifact."""
-    root = arrays.open_group(artifact.path, "embeddings")
+    root = arrays.open_group(artifact.folder, "embeddings")
     return Stored(name=artifact.name, genes=arrays.strings(root, "gene_id"), vectors=arrays.values(root, "vector"))

@@ -78,12 +78,12 @@ class OpenStore:
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(self._store.names(kind))} {kind}" for kind in schema.KINDS)
-        return f"<g2v store {self._store.root}: {counts}>"
+        return f"<g2v store {self._store.root.url}: {counts}>"
 
     @property
-    def path(self) -> Path:
-        """The store's folder."""
-        return self._store.root
+    def url(self) -> str:
+        """The store's folder, or ``s3://bucket/prefix``."""
+        return self._store.root.url
 
     @property
     def run(self) -> Stages:
@@ -114,7 +114,7 @@ class OpenStore:
         """
         artifacts = self._store.select("pairs", names if names else None)
         if not artifacts:
-            msg = f"no pairs in {self._store.root}; run 'g2v pairs' first, or store.run.pairs()"
+            msg = f"no pairs in {self._store.root.url}; run 'g2v pairs' first, or store.run.pairs()"
             raise SpecError(msg)
         partitions = _partitions(_row_groups(artifacts))
         frame: dask.dataframe.DataFrame = dask.dataframe.from_map(
@@ -133,7 +133,7 @@ class OpenStore:
     def _data(self, kind: str, name: str) -> Path:
         """An artifact's Zarr group, after a check against the schema."""
         artifact = self._store.get(kind, name)
-        arrays.open_group(artifact.path, kind)
+        arrays.open_group(artifact.folder, kind)
         return artifact.path / arrays.FOLDER
 
 
@@ -147,7 +147,7 @@ def _row_groups(artifacts: Iterable[Artifact]) -> Iterator[tuple[RowGroup, int]]
     """The row groups of the files that the manifests name, and their rows."""
     for artifact in artifacts:
         for entry in artifact.manifest["files"]:
-            file = str(artifact.path / entry["path"])
+            file = str(artifact.folder.fetch(entry["path"]))
             found = pq.read_metadata(file)
             for group in range(found.num_row_groups):
                 yield (file, group, artifact.name), found.row_group(group).num_rows
@@ -190,7 +190,7 @@ def _read_groups(groups: list[RowGroup], *, columns: list[str] | None = None) ->
 
 def _symmetric(artifact: Artifact) -> dask.array.Array:
     """The whole matrix, lazily, of tiles of the upper triangle."""
-    value: Any = arrays.open_group(artifact.path, "cooccurrence")["value"]
+    value: Any = arrays.open_group(artifact.folder, "cooccurrence")["value"]
     size, tile = value.shape[0], value.chunks[0]
     spans = [tiles.span(size, tile, band) for band in range(tiles.count(size, tile))]
     sides = tuple(s.stop - s.start for s in spans)
@@ -295,7 +295,7 @@ class Stages:
         given = dict(options)
         cluster = _cluster(given.pop("cluster", None))
         spec = _spec(STAGES[stage], given)
-        summary = pipeline.run_stage(str(self._store.root), spec, cluster=cluster, display=Display(quiet=True))
+        summary = pipeline.run_stage(self._store.root.url, spec, cluster=cluster, display=Display(quiet=True))
         return summary.as_json()
 
 

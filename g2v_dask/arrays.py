@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import warnings
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,18 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
+from zarr.storage import LocalStore
 
 from g2v_dask import schema, tiles
 from g2v_dask.errors import StoreError
+from g2v_dask.folders import Folder, LocalFolder
 
 FOLDER = "data.zarr"
 QUICK = BloscCodec(cname="lz4", clevel=5, shuffle="shuffle", typesize=8)
 
 
 def create(
-    folder: Path,
+    folder: Folder,
     kind: str,
     *,
     shapes: Mapping[str, tuple[int, ...]],
@@ -29,21 +32,22 @@ def create(
     quick: bool = False,
     attributes: Mapping[str, Any] | None = None,
     coordinates: Mapping[str, Any],
-) -> None:
+) -> tuple[str, ...]:
     """An artifact's Zarr group with all its metadata and its coordinates; the arrays in ``shapes`` are empty.
 
     ``quick`` packs five times faster and a quarter less tightly: for large floats, which pack badly anyhow.
     Doing it again leaves the same bytes, so a resumed run may.
+    Returns: the names of the files, which lie on the folder's desk.
     """
     group = schema.GROUPS[kind]
-    path = str(folder / FOLDER)
+    path = str(folder.desk / FOLDER)
     about = {**group.attributes(), "coordinates": " ".join(coordinates), **(attributes or {})}  # xarray reads it
     root = zarr.open_group(path, mode="a", zarr_format=3, attributes=about, use_consolidated=False)
     for name, values in coordinates.items():
         data = np.asarray(values)
         dtype = "string" if data.dtype.kind in "OUT" else str(data.dtype)
         _array(root, group.variable(name), data.shape, data.shape, dtype)
-        writable(folder, name)[...] = data.astype(object) if dtype == "string" else data
+        _writable(folder, name)[...] = data.astype(object) if dtype == "string" else data
     for name, shape in shapes.items():
         variable = group.variable(name)
         dtype = (dtypes or {}).get(name, variable.dtypes[0])
@@ -52,10 +56,13 @@ def create(
         # zarr v3 has no consolidated metadata in its specification yet; readers without it still work.
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
         zarr.consolidate_metadata(path)
+    chunks_of = tuple(f"{FOLDER}/{name}/c/" for name in shapes)
+    made = LocalFolder(folder.desk).sizes()
+    return tuple(name for name in made if name.startswith(FOLDER) and not name.startswith(chunks_of))
 
 
 def write(
-    folder: Path,
+    folder: Folder,
     kind: str,
     *,
     data: Mapping[str, NDArray[Any]],
@@ -74,8 +81,8 @@ def write(
         coordinates=coordinates,
     )
     for name, values in data.items():
-        writable(folder, name)[...] = values
-    return tuple(files(folder))
+        _writable(folder, name)[...] = values
+    return tuple(folder.desk / name for name in LocalFolder(folder.desk).sizes() if name.startswith(FOLDER))
 
 
 def _array(
@@ -99,26 +106,61 @@ def _array(
     )
 
 
-def open_group(folder: Path, kind: str) -> zarr.Group:
+def open_group(folder: Folder, kind: str) -> zarr.Group:
     """An artifact's Zarr group, checked against its schema.
 
     Raises: StoreError if it is not there, or not what the schema says.
     """
-    path = folder / FOLDER
-    if not (path / "zarr.json").exists():
-        msg = f"no Zarr data at {path}; the artifact is damaged: remove it with 'g2v rm' and make it again"
-        raise StoreError(msg)
-    root = zarr.open_group(str(path), mode="r", use_consolidated=False)
+    try:
+        folder.fetch(f"{FOLDER}/zarr.json")
+    except FileNotFoundError as error:
+        msg = f"no Zarr data at {folder.url}/{FOLDER}: it is damaged; remove it with 'g2v rm' and make it again"
+        raise StoreError(msg) from error
+    source = str(folder.desk / FOLDER) if folder.is_local else Fetching(folder / FOLDER)
+    root = zarr.open_group(source, mode="r", use_consolidated=False)
     schema.validate(kind, dict(root.arrays()), root.attrs)
     return root
 
 
-def writable(folder: Path, name: str) -> Any:
-    """An array that ``create`` made, to fill in whole chunks.
+class Fetching(LocalStore):
+    """A Zarr store that brings to the desk what is read of a folder that lies elsewhere."""
+
+    def __init__(self, folder: Folder) -> None:
+        folder.desk.mkdir(parents=True, exist_ok=True)
+        super().__init__(folder.desk, read_only=True)
+        self._folder = folder
+
+    async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
+        """One value; None where there is none.
+
+        Raises: StoreError for a chunk that is not there: Zarr would read it as zeros.
+        """
+        try:
+            await asyncio.to_thread(self._folder.fetch, key)
+        except FileNotFoundError as error:
+            if "/c/" in f"/{key}":
+                msg = f"{self._folder.url}/{key} is missing; run the command that made it again"
+                raise StoreError(msg) from error
+            return None
+        return await super().get(key, prototype, byte_range)
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """What lies in a folder of the place, not of the desk."""
+        for name in await asyncio.to_thread((self._folder / prefix).names):
+            yield name
+
+
+def writable(folder: Folder, name: str) -> Any:
+    """An array that ``create`` made, to fill in whole chunks on the folder's desk.
 
     Empty chunks are written like others: a chunk that is not there is then always damage.
     """
-    array = zarr.open_array(f"{folder / FOLDER}/{name}", mode="r+")
+    folder.fetch(f"{FOLDER}/zarr.json", f"{FOLDER}/{name}/zarr.json")
+    return _writable(folder, name)
+
+
+def _writable(folder: Folder, name: str) -> Any:
+    array = zarr.open_array(f"{folder.desk / FOLDER}/{name}", mode="r+")
     return array.with_config({"write_empty_chunks": True})  # zarr keeps no such setting on disk
 
 
@@ -141,23 +183,22 @@ def _of(root: zarr.Group, name: str) -> zarr.Array[Any]:
     return array
 
 
-def files(folder: Path, *, besides: str | None = None) -> list[Path]:
-    """Every file of an artifact's Zarr group, less the chunks of one array."""
-    root = folder / FOLDER
-    chunks = None if besides is None else root / besides / "c"
-    found = (p for p in sorted(root.rglob("*")) if p.is_file() and p.suffix != ".partial")
-    return [p for p in found if chunks is None or chunks not in p.parents]
+def shared(folder: Folder, name: str) -> tuple[Path, ...]:
+    """The files of an artifact's Zarr group, less the chunks of one array: what ``create`` made."""
+    found = [n for n in folder.sizes() if n.startswith(f"{FOLDER}/") and not n.startswith(f"{FOLDER}/{name}/c/")]
+    folder.fetch(*found)
+    return tuple(folder.desk / n for n in found)
 
 
-def chunk_file(folder: Path, name: str, *index: int) -> Path:
-    """The file of one chunk, under zarr's default key encoding."""
-    return folder.joinpath(FOLDER, name, "c", *(str(i) for i in index))
+def chunk_file(folder: Folder, name: str, *index: int) -> Path:
+    """The file of one chunk on the desk, under zarr's default key encoding."""
+    return folder.desk.joinpath(FOLDER, name, "c", *(str(i) for i in index))
 
 
 class Cooccurrence:
     """A co-occurrence matrix on disk, read tile by tile (a ``tiles.TileMatrix``)."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Folder) -> None:
         self._root = open_group(folder, "cooccurrence")
         self._value = _of(self._root, "value")
         self._genes = strings(self._root, "gene_id_row")

@@ -140,7 +140,7 @@ class Asker:
 
     def _best(self) -> None:
         print("this one takes a cluster; in a shell:")
-        where = ("--store", str(self.store.root), "--name", self.embedding.name)
+        where = ("--store", self.store.root.url, "--name", self.embedding.name)
         print(f"  {shlex.join(('g2v', 'analogy', 'best', *where))}")
 
     # -- what is asked, and how

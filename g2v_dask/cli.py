@@ -199,7 +199,7 @@ def import_(*, file: str, store: str, as_json: bool, **given: Any) -> None:
     with target.lock():
         summary = driver.here(imported, imported.plan(target, spec), target)
         for refused in summary.quarantined:  # the one input of the command: an error, not a batch with a loss
-            target.quarantine_file("embeddings", refused["name"]).unlink()
+            target.pardon("embeddings", refused["name"])
             raise InputError(refused["reason"])
     if not as_json:
         click.echo(imported.sentence(target.get("embeddings", spec.name).facts))

@@ -7,7 +7,6 @@ once the running parts have ended.
 
 from __future__ import annotations
 
-import shutil
 import time
 import uuid
 from collections import deque
@@ -20,8 +19,8 @@ from distributed import as_completed
 
 from g2v_dask import parts
 from g2v_dask.cluster import Cluster
-from g2v_dask.errors import G2VError, StoreError
-from g2v_dask.files import read_json, write_json
+from g2v_dask.errors import DamageError, G2VError
+from g2v_dask.folders import write_json
 from g2v_dask.parts import Part, Plan, Receipt, Refusal, Stage, Target
 from g2v_dask.progress import Display
 from g2v_dask.spec import ClusterSpec
@@ -79,7 +78,7 @@ def _whole(store: Store, target: Target) -> Artifact | None:
 
 def _standing(store: Store, target: Target) -> dict[str, Any] | None:
     """The quarantine record that still holds for a target: same digest, same limits."""
-    record = read_json(store.quarantine_file(target.kind, target.name))
+    record = store.refusal(target.kind, target.name)
     same = record is not None and (record["digest"], record["limits"]) == (target.digest, dict(target.limits))
     return record if same else None
 
@@ -93,6 +92,7 @@ class _Job:
     parts: tuple[Part, ...]
     receipts: dict[int, Receipt]
     owned: bool = False  # taken over by this run: its receipts were looked at
+    tag: str | None = None  # of HEAD, when it was taken over
 
     def missing(self) -> list[Part]:
         return [p for p in self.parts if p.number not in self.receipts]
@@ -148,15 +148,16 @@ class _Run:
         now = {(t.kind, t.name) for t in self.plan.targets} | {(r.kind, r.name) for r in self.plan.refused}
         for record in self.store.quarantined():
             if record["source"] in sources and (record["kind"], record["name"]) not in now:
-                self.store.quarantine_file(record["kind"], record["name"]).unlink()
+                self.store.pardon(record["kind"], record["name"])
 
     def _settled(self, target: Target) -> bool:
         artifact = _whole(self.store, target)
         if artifact is not None:
             if self.store.head(target.kind, target.name) != target.digest:
-                self.store.point(target.kind, target.name, target.digest)
+                tag = self.store.head_tag(target.kind, target.name)
+                self.store.point(target.kind, target.name, target.digest, tag=tag)
                 self.summary.restored.append(target.name)
-            self.store.quarantine_file(target.kind, target.name).unlink(missing_ok=True)
+            self.store.pardon(target.kind, target.name)
             self.summary.fresh.append(target.name)
             self.summary.artifacts[target.name] = dict(artifact.facts)
             return True
@@ -223,10 +224,12 @@ class _Run:
 
     def take_over(self, job: _Job) -> None:
         """Becomes the owner of a target's work, and finds out how far it is."""
-        if job.target.kind:  # what is made anew because it was damaged does not exist until it is whole again
-            (job.target.folder(self.store) / "manifest.json").unlink(missing_ok=True)
-        write_json(parts.owner_file(self.store, job.target), {"token": self.token})
-        self.stage.begin(self.store, job.target)
+        target, folder = job.target, job.target.folder(self.store).marked(self.token)
+        if target.kind:  # what is made anew because it was damaged does not exist until it is whole again
+            folder.remove("manifest.json")
+            job.tag = self.store.head_tag(target.kind, target.name)
+        write_json(self.store.work(target.digest), parts.OWNER, {"token": self.token})
+        folder.send(*self.stage.begin(folder, target))
         job.owned = True
         self._resume(job)
 
@@ -263,15 +266,8 @@ class _Run:
     def _valid_receipts(self, job: _Job) -> dict[int, Receipt]:
         """The receipts whose files are still there and as long as they were."""
         found = parts.receipts(self.store, job.target, job.round, job.parts)
-        folder = job.target.folder(self.store)
-
-        def whole(receipt: Receipt) -> bool:
-            return all(
-                (folder / f["path"]).is_file() and (folder / f["path"]).stat().st_size == f["bytes"]
-                for f in receipt["files"]
-            )
-
-        return {number: receipt for number, receipt in found.items() if whole(receipt)}
+        sizes = job.target.folder(self.store).sizes() if found else {}
+        return {n: r for n, r in found.items() if all(sizes.get(f["path"]) == f["bytes"] for f in r["files"])}
 
     def landed(self, job: _Job, part: Part, answer: dict[str, Any]) -> None:
         """Takes in what a part answered."""
@@ -313,16 +309,16 @@ class _Run:
             kind=target.kind,
             name=target.name,
             digest=target.digest,
-            path=target.folder(self.store),
+            folder=target.folder(self.store),
             manifest=self._manifest(job, facts),
         )
         try:
-            self.store.commit(artifact)
-        except StoreError:
-            shutil.rmtree(self.store.work(target.digest))  # its receipts are worth nothing: all is done again
+            self.store.commit(artifact, tag=job.tag)
+        except DamageError:
+            self.store.work(target.digest).clear()  # its receipts are worth nothing: all is done again
             raise
-        self.store.quarantine_file(target.kind, target.name).unlink(missing_ok=True)
-        shutil.rmtree(self.store.work(target.digest), ignore_errors=True)
+        self.store.pardon(target.kind, target.name)
+        self.store.work(target.digest).clear()
         self.summary.made.append(target.name)
         self.summary.artifacts[target.name] = facts
         if replaced:
@@ -333,7 +329,7 @@ class _Run:
         """Removes a preparation's files once no target needs them any more."""
         for digest in target.after:
             if not any(digest in j.target.after for j in self.jobs.values()):
-                shutil.rmtree(self.store.work(digest), ignore_errors=True)
+                self.store.work(digest).clear()
 
     def _manifest(self, job: _Job, facts: Mapping[str, Any]) -> dict[str, Any]:
         target = job.target
@@ -373,13 +369,13 @@ class _Run:
             reason=reason,
         )
         self._quarantine(refusal, digest=target.digest, limits=dict(target.limits))
-        shutil.rmtree(self.store.work(target.digest), ignore_errors=True)
-        shutil.rmtree(target.folder(self.store), ignore_errors=True)
+        self.store.work(target.digest).clear()
+        target.folder(self.store).clear()
         self._drop_preparations(target)
 
     def _quarantine(self, refusal: Refusal, *, digest: str, limits: dict[str, Any]) -> None:
         record = {**vars(refusal), "digest": digest, "limits": limits}
-        write_json(self.store.quarantine_file(refusal.kind, refusal.name), record)
+        self.store.refuse(record)
         self.summary.quarantined.append({"name": refusal.name, "reason": refusal.reason})
 
 

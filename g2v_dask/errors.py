@@ -25,5 +25,9 @@ class StoreError(G2VError, OSError):
     """The store is missing, locked, damaged, or of another format version."""
 
 
+class DamageError(StoreError):
+    """A file is missing, or not what its receipt or manifest says."""
+
+
 class BudgetError(G2VError, MemoryError):
     """A part needs more memory than a worker has."""

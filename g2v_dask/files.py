@@ -1,4 +1,4 @@
-"""Files: put in place by rename, hashed, JSON in one canonical form."""
+"""Files: put in place by rename, hashed; JSON in one canonical form."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-from g2v_dask.errors import StoreError
 
 
 def canonical(value: Any) -> bytes:
@@ -52,26 +50,3 @@ def write_file(path: Path, data: bytes) -> None:
     """Puts a file in place by rename."""
     with placed(path) as part:
         part.write_bytes(data)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Puts a JSON document in place by rename."""
-    write_file(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n")
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON document, or None where there is none.
-
-    Raises: StoreError if it is there but is not JSON.
-    """
-    try:
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        msg = f"{path} is not readable as JSON ({error}); the store is damaged there: remove that artifact"
-        raise StoreError(msg) from error
-    if not isinstance(value, dict):
-        msg = f"{path} must hold a JSON object, found {type(value).__name__}"
-        raise StoreError(msg)
-    return value

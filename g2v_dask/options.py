@@ -180,12 +180,17 @@ _TYPE_WORDS = {
 }
 
 
+def is_name(text: str) -> bool:
+    """Whether a text can be one folder's name."""
+    return _NAME.fullmatch(text) is not None and ".." not in text
+
+
 def check_name(name: str) -> str:
     """The name, if it can be one folder's.
 
     Raises: SpecError for a name with ``/``, a leading dot, or another character that is not allowed.
     """
-    if not _NAME.fullmatch(name) or ".." in name:
+    if not is_name(name):
         msg = (
             f"a name is made of letters, digits, '.', '_' and '-', does not start with '.' "
             f"and holds no '..'; got {name!r}"

@@ -7,7 +7,6 @@ the same time, leaves the same bytes.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,10 +17,12 @@ import distributed
 from threadpoolctl import threadpool_limits
 
 from g2v_dask.errors import InputError
-from g2v_dask.files import digest_of, file_sha256, read_json, write_json
+from g2v_dask.files import digest_of, file_sha256
+from g2v_dask.folders import Folder, read_json, write_json
 from g2v_dask.machine import cores
 from g2v_dask.store import Store
 
+OWNER = "owner.json"  # names the run which owns the work on a target
 TOPIC = "g2v"  # of the events by which a running part tells how far it is
 EVENT_SECONDS = 0.5
 
@@ -72,7 +73,7 @@ class Target:
         """``kind/name``."""
         return f"{self.kind or 'preparation'}/{self.name}"
 
-    def folder(self, store: Store) -> Path:
+    def folder(self, store: Store) -> Folder:
         """Where its files lie."""
         return store.folder(self.kind, self.name, self.digest) if self.kind else store.work(self.digest) / "data"
 
@@ -122,9 +123,14 @@ class Work:
     progress: Callable[[int, int, str], None]
 
     @property
-    def folder(self) -> Path:
-        """The target's own folder."""
-        return self.target.folder(self.store)
+    def folder(self) -> Folder:
+        """The target's own folder; its copies on this machine are those of this run."""
+        return self.target.folder(self.store).marked(self.token)
+
+    @property
+    def desk(self) -> Path:
+        """The local folder that files are written in."""
+        return self.folder.desk
 
     @property
     def threads(self) -> int:
@@ -132,16 +138,16 @@ class Work:
         return cores() if _worker() is None else 1
 
     @property
-    def scratch(self) -> Path:
+    def scratch(self) -> Folder:
         """A folder for checkpoints and temporary files; it goes when the target is committed."""
-        return self.store.work(self.target.digest) / "scratch"
+        return (self.store.work(self.target.digest) / "scratch").marked(self.token)
 
     def alive(self) -> None:
         """Checks that this run still owns the target.
 
         Raises: Superseded if a newer run took it over, or finished it.
         """
-        owner = read_json(owner_file(self.store, self.target))
+        owner = read_json(self.store.work(self.target.digest), OWNER)
         if owner is None or owner["token"] != self.token:
             raise Superseded
 
@@ -152,8 +158,11 @@ class Stage(Protocol):
     def plan(self, store: Store, spec: Any) -> Plan:
         """What to make; writes nothing. Reads metadata, and data only where the shape of the result hangs on them."""
 
-    def begin(self, store: Store, target: Target) -> None:
-        """Writes what the parts share, before the first of them; may be done again."""
+    def begin(self, folder: Folder, target: Target) -> tuple[str, ...]:
+        """Writes what the parts share on the folder's desk, before the first of them; may be done again.
+
+        Returns: the names of its files.
+        """
 
     def run_part(self, work: Work) -> Output:
         """Does one part; pure given its inputs."""
@@ -165,8 +174,9 @@ class Stage(Protocol):
         """What the manifest says of the result; from the receipts of the last round."""
 
 
-def share_nothing(store: Store, target: Target) -> None:
+def share_nothing(folder: Folder, target: Target) -> tuple[str, ...]:
     """``begin`` of a stage whose parts share no files."""
+    return ()
 
 
 def one_round(target: Target, done: int, receipts: Mapping[int, Receipt]) -> tuple[Part, ...]:
@@ -174,20 +184,18 @@ def one_round(target: Target, done: int, receipts: Mapping[int, Receipt]) -> tup
     return ()
 
 
-def owner_file(store: Store, target: Target) -> Path:
-    """The file that names the run which owns the work on a target."""
-    return store.work(target.digest) / "owner.json"
-
-
-def receipt_file(store: Store, target: Target, round_: int, number: int) -> Path:
-    """Where a part's receipt lies."""
-    return store.work(target.digest) / f"round-{round_}" / f"part-{number}.json"
-
-
 def receipts(store: Store, target: Target, round_: int, parts: Iterable[Part]) -> dict[int, Receipt]:
     """The receipts there are of a round, by part number."""
-    found = {p.number: read_json(receipt_file(store, target, round_, p.number)) for p in parts}
-    return {number: receipt for number, receipt in found.items() if receipt is not None}
+    folder = store.work(target.digest) / f"round-{round_}"
+    there = set(folder.names())
+    numbers = [p.number for p in parts if receipt_name(p.number) in there]
+    found = folder.together(lambda number: read_json(folder, receipt_name(number)), numbers)
+    return {number: receipt for number, receipt in zip(numbers, found, strict=True) if receipt is not None}
+
+
+def receipt_name(number: int) -> str:
+    """The file of a part's receipt, in the folder of its round."""
+    return f"part-{number}.json"
 
 
 def execute(
@@ -205,6 +213,7 @@ def execute(
         with threadpool_limits(1):
             output = run_part(work)
         files = [_entry(file, work) for file in output.files]
+        work.folder.send(*(f["path"] for f in files))
         work.alive()
     except Superseded:
         return {"state": "superseded"}
@@ -212,16 +221,14 @@ def execute(
         return {"state": "refused", "reason": str(error)}
     seconds = time.monotonic() - started
     receipt = {"files": files, "result": output.result, "seconds": seconds}
-    write_json(receipt_file(store, target, round_, part.number), receipt)
+    write_json(store.work(target.digest) / f"round-{round_}", receipt_name(part.number), receipt)
     return {"state": "done", "receipt": receipt}
 
 
 def _entry(file: Path, work: Work) -> dict[str, Any]:
-    """A file as receipts and manifests name it; it is on the disk before the receipt is."""
-    with file.open("rb") as stream:
-        os.fsync(stream.fileno())
+    """A file as receipts and manifests name it."""
     return {
-        "path": file.relative_to(work.folder).as_posix(),
+        "path": file.relative_to(work.desk).as_posix(),
         "bytes": file.stat().st_size,
         "sha256": file_sha256(file),
         "part": work.part.number,

@@ -191,7 +191,7 @@ def open_embedding(store: Store, name: str | None = None) -> Embedding:
 
 def load(store: Store, artifact: Artifact) -> Embedding:
     """An embedding in memory, from its artifact."""
-    root = arrays.open_group(artifact.path, "embeddings")
+    root = arrays.open_group(artifact.folder, "embeddings")
     card: Any = root.attrs["card"]
     genes, descriptions = _words(root)
     index = _index_of(store, artifact)
@@ -209,7 +209,7 @@ def load(store: Store, artifact: Artifact) -> Embedding:
 
 def names(artifact: Artifact) -> Names:
     """The words of an embedding; its vectors stay on the disk, where they may be larger than the memory."""
-    return Names(*_words(arrays.open_group(artifact.path, "embeddings")))
+    return Names(*_words(arrays.open_group(artifact.folder, "embeddings")))
 
 
 def _words(root: zarr.Group) -> tuple[NDArray[np.str_], dict[str, str] | None]:
@@ -230,7 +230,7 @@ def _index_of(store: Store, artifact: Artifact) -> Artifact | None:
 
 def _open_shards(index: Artifact) -> tuple[Any, ...]:
     """The shards of an index."""
-    shards = tuple(_open_shard(file) for file in sorted(index.files) if file.suffix == ".faiss")
+    shards = tuple(_open_shard(index.folder.fetch(n)) for n in sorted(index.names) if n.endswith(".faiss"))
     rows = sum(shard.ntotal for shard in shards)
     if rows != index.facts["genes"]:
         msg = (
@@ -244,12 +244,13 @@ def _open_shards(index: Artifact) -> tuple[Any, ...]:
 def _open_norms(index: Artifact) -> tuple[NDArray[np.float32], ...]:
     """The inverse lengths of all differences, band by band, mapped and not read; none if the index has none."""
     bands = []
-    for file in sorted(f for f in index.files if f.suffix == ".npy"):
+    for name in sorted(n for n in index.names if n.endswith(".npy")):
         try:
+            file = index.folder.fetch(name)
             # copy on write: the kernels are compiled for arrays that may be written, and these never are
             bands.append(np.load(file, mmap_mode="c", allow_pickle=False))
         except (OSError, ValueError) as error:
-            msg = f"{file} is missing or damaged ({error}); run 'g2v rm' on this index and 'g2v index --norms' again"
+            msg = f"{index.folder.url}/{name} is missing or damaged ({error}); make it again: 'g2v index --norms'"
             raise StoreError(msg) from error
     return tuple(bands)
 

@@ -1,4 +1,4 @@
-"""The store: immutable artifacts in a folder, and which of them is current.
+"""The store: immutable artifacts in a folder or a bucket, and which of them is current.
 
 ::
 
@@ -10,28 +10,23 @@
     <store>/.quarantine/<kind>/<name>.json           an input that was refused, and why
     <store>/.lock                                    one writer at a time
 
-What has no manifest does not exist. Every file is put in place by rename.
+What has no manifest does not exist. Every file is put in place whole: by rename, or by one upload.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
-import shutil
-import socket
-import time
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from g2v_dask import schema
-from g2v_dask.errors import SpecError, StoreError
-from g2v_dask.files import file_sha256, read_json, write_json
-from g2v_dask.options import check_name, nearest
+from g2v_dask.errors import DamageError, SpecError, StoreError
+from g2v_dask.files import digest_of, file_sha256
+from g2v_dask.folders import Folder, json_bytes, open_folder, read_json, write_json
+from g2v_dask.options import check_name, is_name, nearest
 
 TILE = 2048  # genes; 16 MiB of uint32 a tile
 YOUNG_SECONDS = 24 * 3600  # gc leaves work alone that was touched since
@@ -44,8 +39,8 @@ class Artifact:
     kind: str
     name: str
     digest: str
-    path: Path
-    manifest: Mapping[str, Any]
+    folder: Folder
+    manifest: Mapping[str, Any] = field(compare=False, repr=False)
 
     @property
     def key(self) -> str:
@@ -53,18 +48,25 @@ class Artifact:
         return f"{self.kind}/{self.name}"
 
     @property
-    def files(self) -> list[Path]:
+    def names(self) -> list[str]:
         """Its files: those that the manifest names, whatever else lies there."""
-        return [self.path / f["path"] for f in self.manifest["files"]]
+        return [f["path"] for f in self.manifest["files"]]
+
+    @property
+    def path(self) -> Path:
+        """The local folder that holds all its files; they are brought there if they lie in a bucket."""
+        if not self.folder.is_local:
+            self.folder.fetch(*self.names)
+        return self.folder.desk
 
     def damage(self) -> str | None:
         """The first of its files that is missing or of another length, in words; None if it is whole.
 
         Looks at names and lengths only: what is changed in place shows when the file is decoded.
         """
+        sizes = self.folder.sizes()
         for entry in self.manifest["files"]:
-            file = self.path / entry["path"]
-            size = file.stat().st_size if file.is_file() else None
+            size, file = sizes.get(entry["path"]), f"{self.folder.url}/{entry['path']}"
             if size != entry["bytes"]:
                 return f"{file} is missing" if size is None else f"{file} has {size} bytes, expected {entry['bytes']}"
         return None
@@ -85,80 +87,101 @@ class Artifact:
 class Store:
     """A store that is open; cheap to make and to send to a worker."""
 
-    root: Path
+    root: Folder
     tile: int
+    moved: dict[tuple[str, str], str] | None = field(default=None, compare=False)  # of a ``held`` view
 
     # -- opening ----------------------------------------------------------------------------------------
 
     @classmethod
     def open(cls, url: str | Path, *, create: bool = False, imagine: bool = False) -> Store:
-        """The store in a folder; ``create`` makes it where there is none, ``imagine`` goes without.
+        """The store in a folder or bucket; ``create`` makes it where there is none, ``imagine`` goes without.
 
         Raises: StoreError if it is a file, not a store, absent, or of another format version.
         """
-        text = str(url)
-        if "://" in text and not text.startswith("file://"):
-            msg = f"a store is a local folder; {text.split('://')[0]}:// is not supported"
+        root = open_folder(url)
+        if root.is_local and root.desk.exists() and not root.desk.is_dir():
+            msg = f"a store is a folder, but {root.url} is a file; name another folder"
             raise StoreError(msg)
-        root = Path(text.removeprefix("file://")).expanduser().absolute()
-        if root.exists() and not root.is_dir():
-            msg = f"a store is a folder, but {root} is a file; name another folder"
-            raise StoreError(msg)
-        found = read_json(root / "g2v.json")
+        found = read_json(root, "g2v.json")
         if found is None:
             return cls._absent(root, create=create, imagine=imagine)
         version = found.get("format")
         if version != schema.FORMAT_VERSION:
             msg = (
-                f"the store {root} has format {version}; this g2v_dask reads format "
+                f"the store {root.url} has format {version}; this g2v_dask reads format "
                 f"{schema.FORMAT_VERSION}. Install one that knows format {version}, or use another store."
             )
             raise StoreError(msg)
         return cls(root=root, tile=int(found["tile"]))
 
     @classmethod
-    def _absent(cls, root: Path, *, create: bool, imagine: bool) -> Store:
+    def _absent(cls, root: Folder, *, create: bool, imagine: bool) -> Store:
         # what a first command leaves that was killed between two breaths
-        ours = re.compile(r"\.lock|\..*\.partial.*")
-        strangers = sorted(p.name for p in root.iterdir() if not ours.fullmatch(p.name)) if root.is_dir() else []
+        strangers = [name for name in root.names() if not re.fullmatch(r"\.lock|\.probe-.*", name)]
         if strangers or not (create or imagine):
             hint = f"it holds {strangers[0]!r} and no g2v.json" if strangers else "there is nothing"
-            msg = f"no store at {root}: {hint}. 'g2v ingest FILES... --store FOLDER' makes one in a new folder."
+            msg = f"no store at {root.url}: {hint}. 'g2v ingest FILES... --store FOLDER' makes one in a new folder."
             raise StoreError(msg)
         if create:
-            write_json(root / "g2v.json", {"format": schema.FORMAT_VERSION, "tile": TILE})
+            write_json(root, "g2v.json", {"format": schema.FORMAT_VERSION, "tile": TILE})
         return cls(root=root, tile=TILE)
 
     def exists(self) -> bool:
-        """Whether it is on the disk, or only imagined."""
-        return (self.root / "g2v.json").exists()
+        """Whether it is there, or only imagined."""
+        return self.root.read("g2v.json") is not None
 
     def unmake(self) -> None:
         """Takes a store away again that holds no artifact and no word about one."""
-        if not any((self.root / kind).exists() for kind in (*schema.KINDS, ".quarantine", ".work")):
-            for name in (".lock", "g2v.json"):
-                (self.root / name).unlink(missing_ok=True)
-            if not any(self.root.iterdir()):
-                self.root.rmdir()
+        if set(self.root.names()) <= {".lock", "g2v.json"}:
+            self.root.clear()
+
+    # -- views -------------------------------------------------------------------------------------------
+
+    def held(self) -> Store:
+        """A view in which HEADs move without moving for others, until ``publish``."""
+        return replace(self, moved={})
+
+    def pinned(self, heads: Mapping[str, str]) -> Store:
+        """A view in which these artifacts (``kind/name``) have these digests."""
+        found = {(kind, name): digest for key, digest in heads.items() for kind, _, name in [key.partition("/")]}
+        return replace(self, moved=found)
+
+    def publish(self) -> None:
+        """Moves the HEADs that were moved in this view, for all; those that others build on come first."""
+        moved = self.moved or {}
+        base = replace(self, moved=None)
+        for kind, name in sorted(moved, key=lambda key: (schema.KINDS.index(key[0]), key[1])):
+            if base.head(kind, name) != moved[kind, name]:
+                base.point(kind, name, moved[kind, name], tag=base.head_tag(kind, name))
 
     # -- artifacts ---------------------------------------------------------------------------------------
 
-    def folder(self, kind: str, name: str, digest: str) -> Path:
+    def folder(self, kind: str, name: str, digest: str) -> Folder:
         """Where an artifact lies, committed or not."""
         return self.root / kind / check_name(name) / digest[:12]
 
     def head(self, kind: str, name: str) -> str | None:
         """The digest that is current under a name."""
-        found = read_json(self.root / kind / check_name(name) / "HEAD")
+        if self.moved is not None and (kind, name) in self.moved:
+            return self.moved[kind, name]
+        found = read_json(self.root / kind / check_name(name), "HEAD")
         return None if found is None else str(found["digest"])
+
+    def head_tag(self, kind: str, name: str) -> str | None:
+        """What must not have changed when HEAD is moved."""
+        return (self.root / kind / check_name(name)).tag("HEAD")
 
     def committed(self, kind: str, name: str, digest: str) -> Artifact | None:
         """The artifact of that digest, if it was ever finished."""
-        path = self.folder(kind, name, digest)
-        manifest = read_json(path / "manifest.json")
+        folder = self.folder(kind, name, digest)
+        manifest = read_json(folder, "manifest.json")
         if manifest is None or manifest["digest"] != digest:
             return None
-        return Artifact(kind=kind, name=name, digest=digest, path=path, manifest=manifest)
+        # copies of its files are those of this very making
+        return Artifact(
+            kind=kind, name=name, digest=digest, folder=folder.marked(digest_of(manifest)[:12]), manifest=manifest
+        )
 
     def get(self, kind: str, name: str) -> Artifact:
         """The current artifact of a name or of a title.
@@ -174,13 +197,13 @@ class Store:
 
     def _name(self, kind: str, text: str) -> str:
         """The name that a user means: that of an artifact, or of the one with that title."""
-        if text == Path(text).name and (self.root / kind / text / "HEAD").exists():
+        if is_name(text) and self.head(kind, text) is not None:
             return text
         titled = [a.name for a in self.artifacts(kind) if a.title == text]
         if not titled:
             names = self.names(kind)
             have = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "none"
-            msg = f"no {kind} named {text!r} in {self.root}{nearest(text, names)}; there are: {have}"
+            msg = f"no {kind} named {text!r} in {self.root.url}{nearest(text, names)}; there are: {have}"
             raise SpecError(msg)
         return titled[0]
 
@@ -205,20 +228,23 @@ class Store:
         names = self.names(kind)
         if len(names) != 1:
             found = f"{len(names)}: {', '.join(names[:8])}" if names else "none; make one first"
-            msg = f"name the {kind} to use; in {self.root} there are {found}"
+            msg = f"name the {kind} to use; in {self.root.url} there are {found}"
             raise SpecError(msg)
         return self.get(kind, names[0])
 
     def names(self, kind: str) -> list[str]:
         """The names that have a current artifact, sorted."""
-        return sorted(p.parent.name for p in (self.root / kind).glob("*/HEAD"))
+        moved = {name for k, name in self.moved or () if k == kind}
+        found = [name for name in (self.root / kind).names() if name not in moved]
+        heads = self.root.together(lambda name: self.head(kind, name), found)
+        return sorted([*moved, *(name for name, head in zip(found, heads, strict=True) if head is not None)])
 
     def artifacts(self, kind: str) -> list[Artifact]:
         """The current artifacts of a kind, by name.
 
         Raises: StoreError if one has no manifest.
         """
-        return [self._current(kind, name) for name in self.names(kind)]
+        return self.root.together(lambda name: self._current(kind, name), self.names(kind))
 
     def select(self, kind: str, wanted: Iterable[str] | None) -> list[Artifact]:
         """The current artifacts of these names or titles; all where none are wanted.
@@ -230,7 +256,8 @@ class Store:
         elif not list(wanted):
             msg = "datasets must name at least one dataset, got an empty list"
             raise SpecError(msg)
-        return sorted({a.name: a for a in (self.get(kind, w) for w in wanted)}.values(), key=lambda a: a.name)
+        found = self.root.together(lambda w: self.get(kind, w), wanted)
+        return sorted({a.name: a for a in found}.values(), key=lambda a: a.name)
 
     def rows(self, kind: str | None = None) -> list[dict[str, Any]]:
         """The current artifacts, of one kind or all, as rows: kind, name, digest, size, made.
@@ -284,60 +311,65 @@ class Store:
 
     # -- committing --------------------------------------------------------------------------------------
 
-    def commit(self, artifact: Artifact) -> None:
-        """Makes a finished artifact the current one: strays out, manifest, then HEAD.
+    def commit(self, artifact: Artifact, *, tag: str | None) -> None:
+        """Makes a finished artifact the current one: strays out, manifest, then HEAD, if it still has that tag.
 
-        Raises: StoreError if a file that the manifest names is missing, or not as it was written.
+        Raises: StoreError if a file that the manifest names is missing, or not as it was written; if the lock was
+                lost, or HEAD was moved by another.
         """
-        named = set()
+        folder = artifact.folder
+        sizes = folder.sizes()
         for entry in artifact.manifest["files"]:
-            file = artifact.path / entry["path"]
-            size = file.stat().st_size if file.exists() else None
-            if size != entry["bytes"] or file_sha256(file) != entry["sha256"]:
+            name, size = entry["path"], sizes.get(entry["path"])
+            # an upload is checked by the service when it is taken in
+            if size != entry["bytes"] or (folder.is_local and file_sha256(folder.fetch(name)) != entry["sha256"]):
                 state = "missing" if size is None else f"damaged ({size} bytes, {entry['bytes']} written)"
-                msg = f"{artifact.key}: part {entry['part']}: {file} is {state}; run the same command again"
-                raise StoreError(msg)
-            named.add(file)
-        for file in artifact.path.rglob("*"):
-            if file.is_file() and file not in named:
-                file.unlink()
-        for folder in sorted((p for p in artifact.path.rglob("*") if p.is_dir()), reverse=True):
-            if not any(folder.iterdir()):
-                folder.rmdir()  # of earlier rounds
-        write_json(artifact.path / "manifest.json", artifact.manifest)
-        self.point(artifact.kind, artifact.name, artifact.digest)
+                msg = f"{artifact.key}: part {entry['part']}: {name} is {state}; run the same command again"
+                raise DamageError(msg)
+        folder.keep_only(artifact.names)
+        self.root.check_lock()
+        write_json(folder, "manifest.json", artifact.manifest)
+        self.point(artifact.kind, artifact.name, artifact.digest, tag=tag)
 
-    def point(self, kind: str, name: str, digest: str) -> None:
-        """Moves HEAD."""
-        write_json(self.root / kind / check_name(name) / "HEAD", {"digest": digest})
+    def point(self, kind: str, name: str, digest: str, *, tag: str | None) -> None:
+        """Moves HEAD, if it still has that tag.
+
+        Raises: StoreError if another writer has moved it.
+        """
+        if self.moved is not None:
+            self.moved[kind, name] = digest
+            return
+        self.root.check_lock()
+        (self.root / kind / check_name(name)).replace("HEAD", json_bytes({"digest": digest}), tag)
 
     def remove(self, kind: str, name: str) -> None:
         """Drops HEAD; ``gc`` takes the data away later.
 
         Raises: SpecError if there is no such artifact.
         """
-        (self.root / kind / self._name(kind, name) / "HEAD").unlink()
+        (self.root / kind / self._name(kind, name)).remove("HEAD")
 
-    def gc(self, *, young_seconds: float = YOUNG_SECONDS) -> list[Path]:
+    def gc(self, *, young_seconds: float = YOUNG_SECONDS) -> list[str]:
         """Deletes what no HEAD reaches through the manifests' inputs, and work that is not young."""
-        keep = {self.folder(*key) for key in self._reachable()}
-        now = time.time()
-        gone = [p for kind in schema.KINDS for p in (self.root / kind).glob("*/*") if p.is_dir() and p not in keep]
-        gone = [p for p in gone if not self._busy(p.name, now, young_seconds)]
-        gone += [p for p in (self.root / ".work").glob("*") if now - _touched(p) > young_seconds]
-        gone += list(self.root.glob(".gone-*"))
-        for path in gone:
-            grave = path if path.name.startswith(".gone-") else self.root / f".gone-{uuid.uuid4().hex}"
-            path.rename(grave)  # first the name, so that a half deleted folder is never taken for a whole one
-            shutil.rmtree(grave)
-        for folder in [p for kind in schema.KINDS for p in (self.root / kind).glob("*") if p.is_dir()]:
-            if not any(folder.iterdir()):
-                folder.rmdir()
-        return gone
+        keep = {(kind, name, digest[:12]) for kind, name, digest in self._reachable()}
+        found = [
+            (kind, name, version)
+            for kind in schema.KINDS
+            for name in (self.root / kind).names()
+            for version in (self.root / kind / name).names()
+            if version != "HEAD"
+        ]
+        gone = [self.root / k / n / v for k, n, v in found if (k, n, v) not in keep and self._old(v, young_seconds)]
+        gone += [self.root / ".work" / v for v in (self.root / ".work").names() if self._old(v, young_seconds)]
+        for folder in gone:
+            folder.clear()
+        self.root.tidy()
+        return [folder.url for folder in gone]
 
-    def _busy(self, digest12: str, now: float, young_seconds: float) -> bool:
-        work = self.root / ".work" / digest12
-        return work.exists() and now - _touched(work) <= young_seconds
+    def _old(self, digest12: str, young_seconds: float) -> bool:
+        """Whether nobody has worked on it since."""
+        age = (self.root / ".work" / digest12).age()
+        return age is None or age > young_seconds
 
     def _reachable(self) -> set[tuple[str, str, str]]:
         seen: set[tuple[str, str, str]] = set()
@@ -355,79 +387,39 @@ class Store:
 
     # -- work under way ----------------------------------------------------------------------------------
 
-    def work(self, digest: str) -> Path:
+    def work(self, digest: str) -> Folder:
         """The folder of the receipts and the state of work under way."""
         return self.root / ".work" / digest[:12]
 
-    def quarantine_file(self, kind: str, name: str) -> Path:
-        """Where the reason lies for which an input was refused."""
-        return self.root / ".quarantine" / kind / f"{check_name(name)}.json"
+    def refusal(self, kind: str, name: str) -> dict[str, Any] | None:
+        """Why an input was refused, if it was: its record."""
+        return read_json(self.root / ".quarantine" / kind, f"{check_name(name)}.json")
+
+    def refuse(self, record: Mapping[str, Any]) -> None:
+        """Keeps the record of an input that is refused."""
+        write_json(self.root / ".quarantine" / record["kind"], f"{check_name(record['name'])}.json", record)
+
+    def pardon(self, kind: str, name: str) -> None:
+        """Drops the record of an input that is refused no more."""
+        (self.root / ".quarantine" / kind).remove(f"{check_name(name)}.json")
 
     def quarantined(self) -> list[dict[str, Any]]:
         """Every input that was refused, with its reason."""
-        found = (read_json(p) for p in sorted((self.root / ".quarantine").glob("*/*.json")))
+        folder = self.root / ".quarantine"
+        found = self.root.together(lambda name: read_json(folder, name), sorted(folder.sizes()))
         return [f for f in found if f is not None]
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Holds the store for one writer; the lock dies with its process.
+    def lock(self, *, wait: bool = False) -> Iterator[None]:
+        """Holds the store for one writer.
 
-        Raises: StoreError if another process holds it (saying which), or if the file system has no locks.
+        Raises: StoreError if another process holds it (saying which) and ``wait`` is not said, or if it has no locks.
         """
-        path = self.root / ".lock"
-        with _own_lock(self.root), _opened(path) as stream:
-            try:
-                fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                stream.seek(0)
-                msg = f"the store {self.root} is in use by {stream.read().strip()}; wait for it, or stop it"
-                raise StoreError(msg) from error
-            except OSError as error:
-                msg = (
-                    f"the file system of {self.root} has no POSIX locks ({error}); "
-                    f"mount it with locking (NFS: version 4, or 'local_lock=none'), or use another folder"
-                )
-                raise StoreError(msg) from error
-            stream.truncate(0)
-            started = time.strftime("%Y-%m-%d %H:%M:%S")
-            stream.write(f"process {os.getpid()} on {socket.gethostname()}, since {started}\n")
-            stream.flush()
+        with self.root.lock(wait=wait):
             yield
-
-
-_held: set[Path] = set()  # POSIX locks are a process's: what holds between its threads is this
-
-
-@contextmanager
-def _own_lock(root: Path) -> Iterator[None]:
-    """Refuses a second writer of the same process."""
-    root = root.resolve()
-    if root in _held:
-        msg = f"the store {root} is in use by another thread or call of this process; wait for it"
-        raise StoreError(msg)
-    _held.add(root)
-    try:
-        yield
-    finally:
-        _held.discard(root)
-
-
-def _opened(path: Path) -> IO[str]:
-    try:
-        return path.open("a+")
-    except OSError as error:
-        msg = f"the store {path.parent} cannot be written: {error.strerror}; mount it writable, or use another folder"
-        raise StoreError(msg) from error
 
 
 def _size(facts: Mapping[str, Any]) -> str:
     """How large a result is, in its own words."""
     words = ("samples", "genes", "pairs", "components", "datasets", "answers", "groups")
     return ", ".join(f"{facts[w]:,} {w}" for w in words if isinstance(facts.get(w), int))
-
-
-def _touched(path: Path) -> float:
-    """When a folder, or a file below it, last changed."""
-    times = [path.stat().st_mtime]
-    times += [p.stat().st_mtime for p in path.rglob("*") if p.exists()]
-    return max(times)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from g2v_dask import arrays
 from g2v_dask.files import digest_of, file_sha256
+from g2v_dask.folders import Folder
 from g2v_dask.kernels.normalise import expressed
 from g2v_dask.store import Artifact, Store
 
@@ -52,22 +53,22 @@ def expression(
         kind="expression",
         name=name,
         digest=digest,
-        path=folder,
+        folder=folder,
         manifest=_manifest(name, digest, folder, facts),
     )
-    store.commit(artifact)
+    store.commit(artifact, tag=store.head_tag(artifact.kind, artifact.name))
     return artifact
 
 
-def _manifest(name: str, digest: str, folder: Path, facts: dict[str, object]) -> dict[str, object]:
+def _manifest(name: str, digest: str, folder: Folder, facts: dict[str, object]) -> dict[str, object]:
     files = [
         {
-            "path": f.relative_to(folder).as_posix(),
-            "bytes": f.stat().st_size,
-            "sha256": file_sha256(f),
+            "path": name,
+            "bytes": size,
+            "sha256": file_sha256(folder.fetch(name)),
             "part": 0,
         }
-        for f in arrays.files(folder)
+        for name, size in folder.sizes().items()
     ]
     return {
         "kind": "expression",

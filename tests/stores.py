@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from g2v_dask import arrays, driver, schema, tiles
-from g2v_dask.files import digest_of, file_sha256, write_json
+from g2v_dask.files import digest_of, file_sha256
+from g2v_dask.folders import LocalFolder, write_json
 from g2v_dask.spec import IndexSpec
 from g2v_dask.stages import index
 from g2v_dask.store import Artifact, Store
@@ -19,7 +20,7 @@ from g2v_dask.store import Artifact, Store
 
 def empty(root: Path, tile: int = 2048) -> Store:
     """A new store; small tiles make small matrices of many."""
-    write_json(root / "g2v.json", {"format": schema.FORMAT_VERSION, "tile": tile})
+    write_json(LocalFolder(root), "g2v.json", {"format": schema.FORMAT_VERSION, "tile": tile})
     return Store.open(root)
 
 
@@ -59,7 +60,7 @@ def pairs(store: Store, name: str, rows: list[tuple[str, str, float]], *, group:
     folder = store.folder("pairs", name, digest)
     columns = [list(c) for c in zip(*rows, strict=True)] if rows else [[], [], []]
     table = pa.table(dict(zip(schema.PAIRS.names, columns, strict=True)), schema=schema.PAIRS)
-    file = folder / "data.parquet" / "part-0.parquet"
+    file = folder.desk / "data.parquet" / "part-0.parquet"
     file.parent.mkdir(parents=True)
     pq.write_table(table, file, row_group_size=group)
     return commit(store, "pairs", name, digest, {"pairs": len(rows)})
@@ -90,13 +91,12 @@ def commit(store: Store, kind: str, name: str, digest: str, facts: dict[str, Any
     folder = store.folder(kind, name, digest)
     files = [
         {
-            "path": f.relative_to(folder).as_posix(),
-            "bytes": f.stat().st_size,
-            "sha256": file_sha256(f),
+            "path": name,
+            "bytes": size,
+            "sha256": file_sha256(folder.fetch(name)),
             "part": 0,
         }
-        for f in sorted(folder.rglob("*"))
-        if f.is_file()
+        for name, size in folder.sizes().items()
     ]
     manifest = {
         "kind": kind,
@@ -111,6 +111,6 @@ def commit(store: Store, kind: str, name: str, digest: str, facts: dict[str, Any
         "files": files,
         "made": {"at": "2026-01-01T00:00:00Z"},
     }
-    artifact = Artifact(kind=kind, name=name, digest=digest, path=folder, manifest=manifest)
-    store.commit(artifact)
+    artifact = Artifact(kind=kind, name=name, digest=digest, folder=folder, manifest=manifest)
+    store.commit(artifact, tag=store.head_tag(artifact.kind, artifact.name))
     return artifact

@@ -37,7 +37,7 @@ def opened(tmp_path: Path) -> api.OpenStore:
     made.expression(store, "A", random.normal(size=(5, 11)), GENES, counts=counts)
     stores.cooccurrence(store, "all", GENES, matrix())
     stores.embedding(store, "genes", GENES, random.normal(size=(11, 3)))
-    return g2v_dask.open_store(store.root)
+    return g2v_dask.open_store(store.root.desk)
 
 
 def test_package__loads_names_when_used() -> None:
@@ -234,7 +234,7 @@ def test_run__stage_builds_the_spec(opened: api.OpenStore, monkeypatch: pytest.M
     monkeypatch.setattr(api.pipeline, "run_stage", run_stage)
     assert opened.run.train(source="all", name="e", components=7, cluster="tcp://here:1") == {"stage": "done"}
     spec = TrainSpec(source="all", name="e", components=7)
-    assert calls == [(str(opened.path), spec, ClusterSpec(address="tcp://here:1"), True)]
+    assert calls == [(opened.url, spec, ClusterSpec(address="tcp://here:1"), True)]
     opened.run.pairs(top_k=50, cluster=ClusterSpec(workers=1))
     assert (calls[1][1].top_k, calls[1][2].workers) == (50, 1)
     with pytest.raises(SpecError, match=r"unknown option 'topk'; did you mean 'top_k'\?.*cluster"):

@@ -112,7 +112,7 @@ class Terminal:
 
 @pytest.fixture
 def terminal(store: Store, tmp_path: Path) -> Iterator[Terminal]:
-    opened = Terminal(tmp_path, "--store", store.root, "-k", 4, "--session", "session.md")
+    opened = Terminal(tmp_path, "--store", store.root.desk, "-k", 4, "--session", "session.md")
     try:
         yield opened
     finally:
@@ -298,7 +298,7 @@ def test_pipe__lists_and_help(
     }
     assert re.search(r"^  unit +on  ", out, flags=re.MULTILINE)
     assert all(re.search(rf"^  {re.escape(command)} ", out, flags=re.MULTILINE) for command in ask.COMMANDS)
-    assert f"g2v analogy best --store {store.root} --name genes" in out
+    assert f"g2v analogy best --store {store.root.desk} --name genes" in out
     assert not (tmp_path / "session.md").exists()  # nothing was answered
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from g2v_dask import cli
 from g2v_dask.cluster import connect
-from g2v_dask.files import write_json
+from g2v_dask.folders import LocalFolder, write_json
 from g2v_dask.spec import ClusterSpec
 from g2v_dask.store import Store
 from tests import made
@@ -48,23 +48,23 @@ def test_commands__have_help_and_stand_in_the_readme(name):
 
 
 def test_stages__from_pairs_to_index_by_hand(store, address):
-    where = ("--store", store.root, "--cluster", address, "-q")
+    where = ("--store", store.root.desk, "--cluster", address, "-q")
     assert g2v("pairs", *where, "--top-k", 3).code == 0
     merged = g2v("merge", *where, "--json")
     assert json.loads(merged.out)["artifacts"]["all"]["datasets"] == 3
     trained = g2v("train", *where, "--name", "v", "--method", "svd", "--components", 4)
     assert trained.code == 0, trained.err
     assert g2v("index", *where).code == 0
-    found = json.loads(g2v("similar", "cd3e", "--store", store.root, "-k", 2, "--json").out)
+    found = json.loads(g2v("similar", "cd3e", "--store", store.root.desk, "-k", 2, "--json").out)
     assert len(found["cd3e"]) == 2
     again = json.loads(g2v("pairs", *where, "--top-k", 3, "--json").out)
     assert (again["made"], len(again["fresh"])) == ([], 3)
-    shown = g2v("show", "embeddings/v", "--store", store.root)
+    shown = g2v("show", "embeddings/v", "--store", store.root.desk)
     assert "open_store" in shown.out
-    listed = json.loads(g2v("ls", "--store", store.root, "--json").out)
+    listed = json.loads(g2v("ls", "--store", store.root.desk, "--json").out)
     assert {(r["kind"], r["name"]) for r in listed} >= {("pairs", "a"), ("index", "v")}
-    assert g2v("rm", "index/v", "--store", store.root).code == 0
-    assert g2v("gc", "--store", store.root, "--young-hours", 0).out == "deleted 1 folders\n"
+    assert g2v("rm", "index/v", "--store", store.root.desk).code == 0
+    assert g2v("gc", "--store", store.root.desk, "--young-hours", 0).out == "deleted 1 folders\n"
 
 
 def bad(
@@ -185,15 +185,15 @@ def test_commands__bad_usage_is_one_message_and_changes_nothing(tmp_path, store,
     (tmp_path / "sub").mkdir()
     for folder in (tmp_path, tmp_path / "sub"):
         (folder / "good.tsv").write_text(table())
-    write_json(tmp_path / "newer" / "g2v.json", {"format": 99, "tile": 8})
+    write_json(LocalFolder(tmp_path / "newer"), "g2v.json", {"format": 99, "tile": 8})
     (tmp_path / "bad.toml").write_text('store = "store"\n[pairs]\ntreshold = 0.5\n')
     small = request.getfixturevalue("small_address") if "{small}" in words else ""
-    before = sorted(p for p in store.root.rglob("*") if p.name != ".lock")
-    answer = g2v(*(w.format(tmp=tmp_path, store=store.root, small=small) for w in words))
+    before = sorted(p for p in store.root.desk.rglob("*") if p.name != ".lock")
+    answer = g2v(*(w.format(tmp=tmp_path, store=store.root.desk, small=small) for w in words))
     assert answer.code == code, answer
     assert message in answer.err
     assert "Traceback" not in answer.err
-    assert sorted(p for p in store.root.rglob("*") if p.name != ".lock") == before
+    assert sorted(p for p in store.root.desk.rglob("*") if p.name != ".lock") == before
     if "{tmp}/s" in words:
         assert not list((tmp_path / "s").rglob("manifest.json"))
 
@@ -207,7 +207,7 @@ def small_address():
 
 
 def test_environment__names_the_store(store, monkeypatch):
-    monkeypatch.setenv("G2V_STORE", str(store.root))
+    monkeypatch.setenv("G2V_STORE", str(store.root.desk))
     assert "expression" in g2v("ls").out
 
 

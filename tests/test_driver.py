@@ -8,7 +8,7 @@ from g2v_dask import driver, parts
 from g2v_dask.cluster import Cluster, connect
 from g2v_dask.driver import Summary
 from g2v_dask.errors import BudgetError, G2VError, SpecError
-from g2v_dask.files import read_json, write_json
+from g2v_dask.folders import read_json, write_json
 from g2v_dask.progress import Display
 from g2v_dask.spec import ClusterSpec
 from g2v_dask.store import Store
@@ -34,7 +34,7 @@ def test_drive__rounds_commit_and_then_fresh(store: Store, cluster: Cluster) -> 
     assert (artifact.path / "data.txt").read_text() == "14"
     assert [f["path"] for f in artifact.manifest["files"]] == ["data.txt"]
     assert not (artifact.path / "numbers" / "0.txt").exists()  # no receipt of the last round names it
-    assert not store.work(artifact.digest).exists()
+    assert not store.work(artifact.digest).desk.exists()
     again = drive(store, cluster, Toy())
     assert (again.made, again.fresh, again.parts_run) == ([], ["toy"], 0)
 
@@ -53,7 +53,7 @@ def test_drive__an_input_error_quarantines_and_stands_until_something_changes(st
     assert refused.quarantined == [{"name": "toy", "reason": reason}]
     assert refused.exit_code == 3
     assert store.quarantined()[0]["reason"] == reason
-    assert not toy.target(Toy()).folder(store).exists()
+    assert not toy.target(Toy()).folder(store).desk.exists()
     standing = drive(store, cluster, Toy())
     assert (standing.parts_run, standing.exit_code) == (0, 3)
     changed = drive(store, cluster, Toy(parts=3))
@@ -80,7 +80,7 @@ def test_drive__a_killed_worker_costs_only_its_part(store: Store, cluster: Clust
 def test_drive__a_part_that_cannot_fit_is_named_before_any_work(store: Store, cluster: Cluster) -> None:
     with pytest.raises(BudgetError, match=r"toy of part 0 needs 1000.00 GB, but .* has 3.98 GB"):
         drive(store, cluster, Toy(bytes=10**12))
-    assert not store.work(toy.target(Toy()).digest).exists()
+    assert not store.work(toy.target(Toy()).digest).names()
 
 
 def test_drive__a_lost_file_is_made_again(store: Store, cluster: Cluster) -> None:
@@ -89,17 +89,17 @@ def test_drive__a_lost_file_is_made_again(store: Store, cluster: Cluster) -> Non
     target = toy.target(Toy())
     kept = parts.receipts(store, target, 0, target.parts)
     number = min(kept)
-    (target.folder(store) / kept[number]["files"][0]["path"]).unlink()
+    (target.folder(store).desk / kept[number]["files"][0]["path"]).unlink()
     assert drive(store, cluster, Toy()).parts_resumed == len(kept) - 1
     assert store.get("pairs", "toy").facts["sum"] == 14
 
 
 def test_execute__ends_quietly_when_another_run_owns_the_work(store: Store) -> None:
     target = toy.target(Toy())
-    write_json(parts.owner_file(store, target), {"token": "newer"})
+    write_json(store.work(target.digest), parts.OWNER, {"token": "newer"})
     answer = parts.execute(toy.run_part, store, target, 0, target.parts[0], "older")
     assert answer == {"state": "superseded"}
-    assert not target.folder(store).exists()
+    assert not target.folder(store).desk.exists()
 
 
 def test_here__needs_no_cluster(store: Store) -> None:
@@ -118,7 +118,7 @@ def test_preview__says_parts_memory_and_state(store: Store) -> None:
 
 def test_manifest__records_the_making(store: Store, cluster: Cluster) -> None:
     drive(store, cluster, Toy())
-    manifest = read_json(store.get("pairs", "toy").path / "manifest.json")
+    manifest = read_json(store.get("pairs", "toy").folder, "manifest.json")
     assert manifest is not None
     assert set(manifest["made"]) >= {"at", "versions", "blas", "host", "part_seconds"}
     assert len(manifest["made"]["blas"]) == 1

@@ -223,8 +223,8 @@ report.write(Path(sys.argv[2]), report.similar_markdown(answers, embedding.name)
 heavy = "pandas xarray anndata gensim numba distributed dask scipy h5py sklearn".split()
 sys.exit(",".join(m for m in heavy if m in sys.modules) or 0)
 """
-    out = Path(store.root).parent / "answer.md"
-    done = subprocess.run([sys.executable, "-c", code, str(store.root), str(out)], capture_output=True, text=True)
+    out = Path(store.root.desk).parent / "answer.md"
+    done = subprocess.run([sys.executable, "-c", code, str(store.root.desk), str(out)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "cosine" in done.stdout
     assert "proteinatlas.org" in out.read_text()

@@ -50,7 +50,7 @@ def run(folder: Path, files: list[str], cluster: ClusterSpec) -> Contents:
     store = stores.empty(folder / "s", tile=TILE)
     train = {"from": "all", "components": 12, "seed": 3}
     table: dict[str, Any] = {
-        "store": str(store.root),
+        "store": str(store.root.desk),
         "ingest": {"files": files, "samples": _samples(files), "group_by": "tissue", "scale": "counts"},
         "pairs": {"top_k": 8},
         "merge": {"name": "all"},

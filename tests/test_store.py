@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from g2v_dask.errors import SpecError, StoreError
-from g2v_dask.files import digest_of, file_sha256, write_file, write_json
+from g2v_dask.files import digest_of, file_sha256, write_file
+from g2v_dask.folders import LocalFolder, write_json
 from g2v_dask.store import Artifact, Store
 
 
@@ -21,8 +22,8 @@ def make(store: Store, kind: str, name: str, text: str, inputs: dict[str, str] |
     """Commits a one-file artifact."""
     digest = digest_of([kind, name, text, inputs])
     folder = store.folder(kind, name, digest)
-    write_file(folder / "data.txt", text.encode())
-    entry = {"path": "data.txt", "bytes": len(text), "sha256": file_sha256(folder / "data.txt"), "part": 0}
+    folder.write("data.txt", text.encode())
+    entry = {"path": "data.txt", "bytes": len(text), "sha256": file_sha256(folder.fetch("data.txt")), "part": 0}
     manifest = {
         "digest": digest,
         "title": f"The {name}",
@@ -31,8 +32,8 @@ def make(store: Store, kind: str, name: str, text: str, inputs: dict[str, str] |
         "files": [entry],
         "made": {"at": "2026-01-01T00:00:00Z"},
     }
-    artifact = Artifact(kind=kind, name=name, digest=digest, path=folder, manifest=manifest)
-    store.commit(artifact)
+    artifact = Artifact(kind=kind, name=name, digest=digest, folder=folder, manifest=manifest)
+    store.commit(artifact, tag=store.head_tag(artifact.kind, artifact.name))
     return artifact
 
 
@@ -54,14 +55,14 @@ def test_open__imagined_store_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_open__newer_format_is_refused_with_both_numbers(store: Store) -> None:
-    write_json(store.root / "g2v.json", {"format": 99, "tile": 8})
+    write_json(store.root, "g2v.json", {"format": 99, "tile": 8})
     with pytest.raises(StoreError, match=r"has format 99; this g2v_dask reads format 1\."):
-        Store.open(store.root)
+        Store.open(store.root.desk)
 
 
 def test_commit__makes_it_current_and_removes_strays(store: Store) -> None:
     first = make(store, "pairs", "x", "one")
-    stray = store.folder("pairs", "x", digest_of(["pairs", "x", "two", None])) / "data.txt.partial"
+    stray = store.folder("pairs", "x", digest_of(["pairs", "x", "two", None])).desk / "data.txt.partial"
     write_file(stray, b"left over")
     second = make(store, "pairs", "x", "two")
     assert not stray.exists()
@@ -74,11 +75,11 @@ def test_commit__makes_it_current_and_removes_strays(store: Store) -> None:
 def test_commit__refuses_damaged_parts(store: Store, harm: str, message: str) -> None:
     good = make(store, "pairs", "x", "data")
     (good.path / "manifest.json").unlink()
-    (store.root / "pairs" / "x" / "HEAD").unlink()
+    (store.root.desk / "pairs" / "x" / "HEAD").unlink()
     file = good.path / "data.txt"
     {"unlink": file.unlink, "flip": lambda: file.write_text("dAta"), "cut": lambda: file.write_text("d")}[harm]()
     with pytest.raises(StoreError, match=message):
-        store.commit(good)
+        store.commit(good, tag=store.head_tag(good.kind, good.name))
     assert store.names("pairs") == []
 
 
@@ -104,16 +105,16 @@ def test_gc__keeps_what_a_head_reaches_and_young_work(store: Store) -> None:
     new = make(store, "expression", "x", "new")
     dropped = make(store, "index", "i", "gone")
     store.remove("index", "i")
-    write_json(store.work("a" * 64) / "owner.json", {"token": "t"})
+    write_json(store.work("a" * 64), "owner.json", {"token": "t"})
     gone = store.gc()
-    assert gone == [dropped.path]
+    assert gone == [str(dropped.path)]
     assert old.path.exists()
     assert new.path.exists()
     assert pairs.path.exists()
-    assert store.work("a" * 64).exists()
+    assert store.work("a" * 64).desk.exists()
     time.sleep(0.01)
     store.gc(young_seconds=0)
-    assert not store.work("a" * 64).exists()
+    assert not store.work("a" * 64).desk.exists()
 
 
 def test_lock__one_writer_and_it_says_who(store: Store) -> None:
@@ -121,7 +122,7 @@ def test_lock__one_writer_and_it_says_who(store: Store) -> None:
         "import sys, time\nfrom g2v_dask.store import Store\n"
         "with Store.open(sys.argv[1]).lock():\n    print('held', flush=True)\n    time.sleep(60)\n"
     )
-    holder = subprocess.Popen([sys.executable, "-c", code, str(store.root)], stdout=subprocess.PIPE, text=True)
+    holder = subprocess.Popen([sys.executable, "-c", code, str(store.root.desk)], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
@@ -132,19 +133,19 @@ def test_lock__one_writer_and_it_says_who(store: Store) -> None:
         holder.wait()
         holder.stdout.close()
     with store.lock():  # it died with its holder
-        assert str(os.getpid()) in (store.root / ".lock").read_text()
+        assert str(os.getpid()) in (store.root.desk / ".lock").read_text()
 
 
 def test_read__damaged_json_names_the_file(store: Store) -> None:
     make(store, "pairs", "x", "data")
-    (store.root / "pairs" / "x" / "HEAD").write_text("{half")
+    (store.root.desk / "pairs" / "x" / "HEAD").write_text("{half")
     with pytest.raises(StoreError, match="HEAD is not readable as JSON"):
         store.get("pairs", "x")
 
 
 def test_write_json__is_whole_or_absent(tmp_path: Path) -> None:
-    write_json(tmp_path / "a.json", {"b": 1})
+    write_json(LocalFolder(tmp_path), "a.json", {"b": 1})
     assert json.loads((tmp_path / "a.json").read_text()) == {"b": 1}
     with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(tmp_path / "c.json", {"b": float("nan")})
+        write_json(LocalFolder(tmp_path), "c.json", {"b": float("nan")})
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]

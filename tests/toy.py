@@ -56,11 +56,11 @@ def run_part(work: Work) -> Output:
         _fault(spec)
     time.sleep(spec.seconds)
     if work.round == 0:
-        file = work.folder / "numbers" / f"{work.part.number}.txt"
+        file = work.desk / "numbers" / f"{work.part.number}.txt"
         write_file(file, str(work.part.number**2).encode())
         return Output(files=(file,), result=work.part.number**2)
-    numbers = [int(p.read_text()) for p in sorted((work.folder / "numbers").iterdir())]
-    file = work.folder / "data.txt"
+    numbers = [int(p.read_text()) for p in sorted((work.desk / "numbers").iterdir())]
+    file = work.desk / "data.txt"
     write_file(file, str(sum(numbers)).encode())
     return Output(files=(file,), result=sum(numbers))
 

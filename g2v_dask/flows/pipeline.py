@@ -328,7 +328,7 @@ class Members:
         """
         datasets = [d for d in self._datasets() if d not in self._out]
         if step.for_each and not datasets:
-            msg = f"{step.stage}: for_each: {self._store.root} has no datasets"
+            msg = f"{step.stage}: for_each: {self._store.root.url} has no datasets"
             raise SpecError(msg)
         for dataset, made in step.specs(datasets):
             yield dataset, self._filled(made)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from g2v_dask.errors import StoreError
 
-Check = Callable[[], None]
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Folder(Protocol):
@@ -20,9 +21,15 @@ class Folder(Protocol):
     and then sent: the desk of a local folder is the folder itself, and sending does nothing.
     """
 
+    def __hash__(self) -> int: ...
+
     @property
     def url(self) -> str:
         """What a user writes to name it; holds no secret."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its desk is the folder itself."""
 
     @property
     def desk(self) -> Path:
@@ -38,7 +45,7 @@ class Folder(Protocol):
         """The files and folders directly in it, sorted; none where it does not exist. Nothing that is half written."""
 
     def sizes(self) -> dict[str, int]:
-        """The bytes of every file below, by name."""
+        """The bytes of every file below, by name, sorted."""
 
     def read(self, name: str) -> bytes | None:
         """A file's content, as it is now; None where there is none."""
@@ -55,29 +62,41 @@ class Folder(Protocol):
         Raises: StoreError if another writer has changed it.
         """
 
-    def remove(self, name: str) -> None:
-        """Removes a file, if it is there."""
+    def remove(self, *names: str) -> None:
+        """Removes files, those that are there."""
 
     def clear(self) -> None:
-        """Removes the folder with all that is in it, and its desk; its name goes first."""
+        """Removes the folder with all that is in it, and its desk."""
+
+    def keep_only(self, names: Iterable[str]) -> None:
+        """Removes every other file below."""
+
+    def tidy(self) -> None:
+        """Removes what is left of deletions that were cut off, and empty folders, two levels down."""
 
     def age(self) -> float | None:
         """Seconds since anything in it was last written, by the clock of the place; None if it is empty."""
 
-    def fetch(self, name: str) -> Path:
-        """A file on the desk, brought there if it is not; its content never changes under a mark.
+    def fetch(self, *names: str) -> Path:
+        """Files on the desk, brought there if they are not; under one mark a file never changes.
 
-        Raises: FileNotFoundError if it is not there.
+        Returns: the path of the last. Raises: FileNotFoundError if one is not there.
         """
 
-    def send(self, name: str) -> None:
-        """Puts a file of the desk in its place, whole; it is on the disk, or in the bucket, when this returns."""
+    def send(self, *names: str) -> None:
+        """Puts files of the desk in place, each whole: on the disk, or in the bucket, when this returns."""
 
-    def lock(self, *, wait: bool = False) -> AbstractContextManager[Check]:
-        """Holds the folder for one writer. What it yields raises StoreError once the hold was lost.
+    def together(self, do: Callable[[T], U], items: Iterable[T]) -> list[U]:
+        """``do`` of each item, in order; at once where each waits for an answer from afar."""
+
+    def lock(self, *, wait: bool = False) -> AbstractContextManager[None]:
+        """Holds the folder for one writer.
 
         Raises: StoreError if another has it (saying who), unless told to wait.
         """
+
+    def check_lock(self) -> None:
+        """Raises StoreError if this process held the folder and has lost it."""
 
 
 def read_json(folder: Folder, name: str) -> dict[str, Any] | None:

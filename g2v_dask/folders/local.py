@@ -9,7 +9,7 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,10 @@ from typing import IO
 
 from g2v_dask.errors import StoreError
 from g2v_dask.files import write_file
-from g2v_dask.folders.base import Check
+from g2v_dask.folders.base import T, U
 
 GONE = ".gone-"  # what is being deleted
+PARTIAL = ".partial"  # what is being written
 WAIT_SECONDS = 2.0
 
 
@@ -33,6 +34,11 @@ class LocalFolder:
     def url(self) -> str:
         """Its path."""
         return str(self.root)
+
+    @property
+    def is_local(self) -> bool:
+        """It is."""
+        return True
 
     @property
     def desk(self) -> Path:
@@ -52,12 +58,11 @@ class LocalFolder:
             found = os.listdir(self.root)
         except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted(n for n in found if ".partial" not in n and not n.startswith(GONE))
+        return sorted(n for n in found if PARTIAL not in n and not n.startswith(GONE))
 
     def sizes(self) -> dict[str, int]:
         """The bytes of every file below."""
-        found = (p for p in self.root.rglob("*") if p.is_file() and ".partial" not in p.name)
-        return {p.relative_to(self.root).as_posix(): p.stat().st_size for p in sorted(found)}
+        return dict(sorted(_sizes(str(self.root), "")))
 
     def read(self, name: str) -> bytes | None:
         """A file's content."""
@@ -82,9 +87,10 @@ class LocalFolder:
             raise StoreError(msg)
         self.write(name, data)
 
-    def remove(self, name: str) -> None:
-        """Removes a file."""
-        (self.root / name).unlink(missing_ok=True)
+    def remove(self, *names: str) -> None:
+        """Removes files."""
+        for name in names:
+            (self.root / name).unlink(missing_ok=True)
 
     def clear(self) -> None:
         """First the name, so that a half deleted folder is never taken for a whole one."""
@@ -95,6 +101,24 @@ class LocalFolder:
             return
         shutil.rmtree(grave)
 
+    def keep_only(self, names: Iterable[str]) -> None:
+        """Removes every other file, hidden ones too, and the folders that are empty then."""
+        kept = {self.root / name for name in names}
+        for path in sorted(self.root.rglob("*"), reverse=True):  # what is in a folder comes before it
+            if path.is_dir() and not path.is_symlink():
+                if not any(path.iterdir()):
+                    path.rmdir()
+            elif path not in kept:
+                path.unlink()
+
+    def tidy(self) -> None:
+        """Graves that a killed process has left, and empty folders."""
+        for grave in self.root.rglob(f"{GONE}*"):
+            shutil.rmtree(grave)
+        for folder in [*self.root.glob("*/*"), *self.root.glob("*")]:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
     def age(self) -> float | None:
         """Since the youngest of its files and folders changed."""
         try:
@@ -103,20 +127,27 @@ class LocalFolder:
             return None
         return time.time() - max(times)
 
-    def fetch(self, name: str) -> Path:
-        """The file itself."""
-        path = self.root / name
-        if not path.is_file():
-            raise FileNotFoundError(2, "no such file", str(path))
+    def fetch(self, *names: str) -> Path:
+        """The files themselves."""
+        path = self.root
+        for name in names:
+            path = self.root / name
+            if not path.is_file():
+                raise FileNotFoundError(2, "no such file", str(path))
         return path
 
-    def send(self, name: str) -> None:
-        """It is there; what remains is that the disk has it."""
-        with (self.root / name).open("rb") as stream:
-            os.fsync(stream.fileno())
+    def send(self, *names: str) -> None:
+        """They are there; what remains is that the disk has them."""
+        for name in names:
+            with (self.root / name).open("rb") as stream:
+                os.fsync(stream.fileno())
+
+    def together(self, do: Callable[[T], U], items: Iterable[T]) -> list[U]:
+        """One after the other: a disk does not wait."""
+        return [do(item) for item in items]
 
     @contextmanager
-    def lock(self, *, wait: bool = False) -> Iterator[Check]:
+    def lock(self, *, wait: bool = False) -> Iterator[None]:
         """A POSIX lock on ``.lock``; it dies with its process.
 
         Raises: StoreError if another process holds it, or if the file system has no locks.
@@ -132,11 +163,23 @@ class LocalFolder:
             started = time.strftime("%Y-%m-%d %H:%M:%S")
             stream.write(f"process {os.getpid()} on {socket.gethostname()}, since {started}\n")
             stream.flush()
-            yield _never_lost
+            yield
+
+    def check_lock(self) -> None:
+        """A POSIX lock ends with its process, and not before."""
 
 
-def _never_lost() -> None:
-    """A POSIX lock ends with its process, and not before."""
+def _sizes(folder: str, prefix: str) -> Iterator[tuple[str, int]]:
+    """The files below a folder, but those that are half written."""
+    try:
+        entries = list(os.scandir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        if entry.is_dir():
+            yield from _sizes(entry.path, f"{prefix}{entry.name}/")
+        elif PARTIAL not in entry.name and entry.is_file():
+            yield prefix + entry.name, entry.stat().st_size
 
 
 def _taken(stream: IO[str], root: Path) -> bool:

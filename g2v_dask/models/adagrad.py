@@ -8,13 +8,13 @@ without a lock, so its results differ from run to run; here one thread makes the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from g2v_dask.errors import G2VError
+from g2v_dask.folders import Folder
 from g2v_dask.kernels.glove import MISSING, residuals
 from g2v_dask.models import base
 from g2v_dask.models.checkpoints import Checkpoints
@@ -33,7 +33,7 @@ def fit(
     setting: Setting,
     spec: TrainSpec,
     *,
-    folder: Path,
+    folder: Folder,
     progress: base.Progress,
     alive: base.Alive,
 ) -> State:
@@ -64,7 +64,7 @@ def fit(
                 f"train: AdaGrad diverges: the loss is {loss:.4g} in iteration {len(losses) + 1}"
                 + (f", after {losses[-1]:.4g}" if losses else "")
                 + f"; give a --learning-rate below {spec.learning_rate:g} (GloVe's own is 0.05). "
-                + f"The last good checkpoint is kept in {folder}"
+                + f"The last good checkpoint is kept in {folder.url}"
             )
             raise G2VError(msg)
         losses.append(loss)

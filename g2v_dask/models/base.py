@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from g2v_dask import tiles
+from g2v_dask.folders import Folder
 from g2v_dask.spec import TrainSpec
 
 Progress = Callable[[int, int, str], None]
@@ -42,7 +42,7 @@ class Model(Protocol):
         matrix: tiles.TileMatrix,
         spec: TrainSpec,
         *,
-        folder: Path,
+        folder: Folder,
         progress: Progress,
         alive: Alive,
     ) -> Trained:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -12,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from g2v_dask.files import digest_of
+from g2v_dask.files import digest_of, placed
+from g2v_dask.folders import Folder
 
 KEPT = 2
 """Checkpoints that stay: the newest, and one before it should the newest be damaged."""
@@ -21,33 +20,33 @@ KEPT = 2
 class Checkpoints:
     """The state of a run after some of its passes, in a folder; only what was made alike is resumed."""
 
-    def __init__(self, folder: Path, *about: Any) -> None:
+    def __init__(self, folder: Folder, *about: Any) -> None:
         """``about``: what a checkpoint must have been made with; JSON-ready."""
         self._folder = folder
         self._identity = digest_of(about)
 
     def save(self, passes: int, **state: Any) -> Path:
-        """Puts the state after so many passes in place by rename, and removes old ones."""
-        with tempfile.NamedTemporaryFile(dir=self._folder, prefix="new-", delete=False) as file:
-            np.savez(file, allow_pickle=False, identity=np.array(self._identity), **state)
-        path = self._folder / f"iteration-{passes:05d}.npz"
-        os.replace(file.name, path)
-        for old in self._paths()[KEPT:]:
-            old.unlink(missing_ok=True)
+        """Puts the state after so many passes in place, and removes old ones."""
+        name = f"iteration-{passes:05d}.npz"
+        path = self._folder.desk / name
+        with placed(path) as part:
+            np.savez(part, allow_pickle=False, identity=np.array(self._identity), **state)
+        self._folder.send(name)
+        self._folder.remove(*self._names()[KEPT:])
         return path
 
     def newest(self) -> dict[str, NDArray[Any]] | None:
         """The newest state that is whole and ours."""
-        for path in self._paths():
+        for name in self._names():
             try:
-                with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                    held = {name: file[name] for name in file.files}
+                with self._folder.fetch(name).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+                    held = {key: file[key] for key in file.files}
             except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
                 continue  # damaged, or removed meanwhile: the one before it serves
             if str(held.pop("identity", "")) == self._identity:
                 return held
         return None
 
-    def _paths(self) -> list[Path]:
+    def _names(self) -> list[str]:
         """Newest first."""
-        return sorted(self._folder.glob("iteration-*.npz"), reverse=True)
+        return sorted((n for n in self._folder.names() if n.startswith("iteration-")), reverse=True)

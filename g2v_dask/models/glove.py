@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from g2v_dask import tiles
 from g2v_dask.errors import InputError
+from g2v_dask.folders import Folder
 from g2v_dask.models import adagrad, base
 from g2v_dask.models import glove_als as als
 from g2v_dask.models.checkpoints import Checkpoints
@@ -122,7 +122,7 @@ def train(
     matrix: tiles.TileMatrix,
     spec: TrainSpec,
     *,
-    folder: Path,
+    folder: Folder,
     progress: base.Progress,
     alive: base.Alive,
     solver: Solver = "majorised",

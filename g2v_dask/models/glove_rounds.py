@@ -157,17 +157,17 @@ class _Files:
 
     def keep(self, name: str, held: Mapping[str, NDArray[Any]], result: Any) -> Output:
         """Writes arrays under this round."""
-        path = self._path(self._work.round, name)
+        path = self._work.desk / self._name(self._work.round, name)
         self._work.alive()
         with placed(path) as part, part.open("wb") as stream:
             np.savez(stream, allow_pickle=False, **held)
         return Output(files=(path,), result=result)
 
-    def _path(self, round_: int, name: str) -> Path:
-        return self._work.folder / f"round-{round_}" / f"{name}.npz"
+    def _name(self, round_: int, name: str) -> str:
+        return f"round-{round_}/{name}.npz"
 
     def _load(self, round_: int, name: str) -> dict[str, NDArray[Any]]:
-        with np.load(self._path(round_, name), allow_pickle=False) as file:
+        with np.load(self._work.folder.fetch(self._name(round_, name)), allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
 
     def named(self, round_: int, name: str) -> Floats:
@@ -203,12 +203,12 @@ class _Files:
         """What the co-occurrence says of the genes."""
         return Known.of(self._load(1, "known"))
 
-    def _tile(self, row: int, col: int) -> Path:
-        return self._work.folder / "logs" / f"{row}-{col}.float32"
+    def _tile(self, row: int, col: int) -> str:
+        return f"logs/{row}-{col}.float32"
 
     def put(self, row: int, col: int, log_x: Floats) -> Path:
         """Writes a tile of log x."""
-        path = self._tile(row, col)
+        path = self._work.desk / self._tile(row, col)
         with placed(path) as part:
             log_x.tofile(part)
         return path
@@ -218,7 +218,7 @@ class _Files:
         left, right = self._setting.span(row), self._setting.span(col)
         rows, columns = left.stop - left.start, right.stop - right.start
         buffer = np.empty((min(als.STRIP, rows), columns), np.float32)
-        with self._tile(row, col).open("rb", buffering=0) as stream:
+        with self._work.folder.fetch(self._tile(row, col)).open("rb", buffering=0) as stream:
             for start in range(0, rows, als.STRIP):
                 strip = slice(start, min(start + als.STRIP, rows))
                 block = buffer[: strip.stop - start]

@@ -26,7 +26,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 import gensim
@@ -35,6 +34,7 @@ from gensim.models import Word2Vec
 from numpy.typing import NDArray
 
 from g2v_dask.errors import InputError
+from g2v_dask.folders import Folder
 from g2v_dask.models import base
 from g2v_dask.models.checkpoints import Checkpoints
 from g2v_dask.spec import TrainSpec
@@ -64,7 +64,7 @@ def train(
     matrix: TileMatrix,
     spec: TrainSpec,
     *,
-    folder: Path,
+    folder: Folder,
     progress: base.Progress,
     alive: base.Alive,
 ) -> base.Trained:
@@ -79,7 +79,6 @@ def train(
     Raises:     InputError if no pair is left, no gene passes min_count, or values are not counts.
     Source:     Mikolov et al. 2013, equation 4; Du et al. 2019 (Gene2Vec).
     """
-    folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         raw, file, shuffled = (stack.enter_context(_scratch(folder)) for _ in range(3))
         counts, found = _spill(matrix, spec.min_datasets, raw)
@@ -99,9 +98,10 @@ def train(
     return base.Trained(genes=np.array(names, dtype=np.str_), vectors=vectors, losses=losses, facts=facts)
 
 
-def _scratch(folder: Path) -> IO[bytes]:
+def _scratch(folder: Folder) -> IO[bytes]:
     """A file without a name: no second run meets it, and a killed one leaves nothing."""
-    return tempfile.TemporaryFile(dir=folder)
+    folder.desk.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryFile(dir=folder.desk)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,7 +319,7 @@ def _run(
     corpus: _Corpus,
     spec: TrainSpec,
     *,
-    folder: Path,
+    folder: Folder,
     progress: base.Progress,
     alive: base.Alive,
 ) -> list[float]:
@@ -396,7 +396,7 @@ class _LossSample:
         return total / len(self.inputs)
 
 
-def _checkpoints(model: Word2Vec, corpus: _Corpus, spec: TrainSpec, folder: Path) -> Checkpoints:
+def _checkpoints(model: Word2Vec, corpus: _Corpus, spec: TrainSpec, folder: Folder) -> Checkpoints:
     """Those of a run on the same pairs, of the same vocabulary."""
     counts = np.asarray(model.wv.expandos["count"], np.int64).tolist()
     return Checkpoints(

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
 
 from g2v_dask.errors import InputError
+from g2v_dask.folders import Folder
 from g2v_dask.models import base
 from g2v_dask.spec import TrainSpec
 from g2v_dask.tiles import TileMatrix
@@ -65,7 +65,7 @@ def train(
     matrix: TileMatrix,
     spec: TrainSpec,
     *,
-    folder: Path,
+    folder: Folder,
     progress: base.Progress,
     alive: base.Alive,
 ) -> base.Trained:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -53,23 +53,24 @@ def scatter(sources: Sequence[Source], folder: Path) -> None:
         (folder / (name + mark)).replace(folder / name)
 
 
-def read_scattered(folder: Path, source: Source) -> Iterator[Block]:
+def read_scattered(fetch: Callable[[str], Path], source: Source) -> Iterator[Block]:
     """One group of a scattered file in blocks of rows: the same as reading it from the file.
 
+    ``fetch`` gives the path of a file of the folder by its name.
     Raises: InputError if the folder does not hold that group whole.
     """
     try:
-        index = json.loads((folder / INDEX).read_text("utf-8"))
-        path = folder / index["files"][source.name]
+        index = json.loads(fetch(INDEX).read_text("utf-8"))
+        path = fetch(index["files"][source.name])
         size = path.stat().st_size
     except (OSError, KeyError) as error:
-        msg = f"expected the group {source.title!r} of {source.path} in {folder}; scatter the file again"
+        msg = f"{source.path}: its group {source.title!r} is not among what was scattered; run the same command again"
         raise InputError(msg) from error
     width = source.n_samples
     if size != index["rows"] * width * 8:
         msg = f"{path} has {size:,} bytes, expected {index['rows'] * width * 8:,}; scatter {source.path} again"
         raise InputError(msg)
-    table = pq.read_table(folder / ROWS)
+    table = pq.read_table(fetch(ROWS))
     step = max(1, BLOCK_BYTES // (8 * width))
     with path.open("rb") as file:
         for start in range(0, index["rows"], step):

@@ -167,7 +167,7 @@ def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:
 
 def how_to_open(artifact: Artifact, store: Store) -> str:
     """The Python that opens an artifact."""
-    return _OPEN[artifact.kind].format(path=artifact.path, root=store.root, name=artifact.name)
+    return _OPEN[artifact.kind].format(path=artifact.path, root=store.root.url, name=artifact.name)
 
 
 def _brief(value: Any) -> str:

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from g2v_dask import arrays, tiles
 from g2v_dask.errors import SpecError
+from g2v_dask.folders import Folder
 from g2v_dask.kernels import crossproduct
 from g2v_dask.parts import Output, Part, Plan, Receipt, Target, Work, one_round
 from g2v_dask.spec import CooccurSpec
@@ -39,12 +39,12 @@ class Detail:
 
     weights: str
     tile: int
-    members: tuple[Path, ...]
+    members: tuple[Folder, ...]
     kept: NDArray[np.bool_]
     """(genes of all members,) which of them stand on the axis."""
-    base: Path | None
-    added: tuple[Path, ...]
-    removed: tuple[Path, ...]
+    base: Folder | None
+    added: tuple[Folder, ...]
+    removed: tuple[Folder, ...]
     samples: Mapping[str, int]  # of each member
     rounded: bool
 
@@ -59,7 +59,7 @@ def plan(store: Store, spec: CooccurSpec) -> Plan:
     Raises: SpecError if a dataset that was named has no counts, none has, or no gene has reads in enough samples.
     """
     members, left_out = _members(store, spec)
-    genes = _union(m.path for m in members)
+    genes = _union(m.folder for m in members)
     expressed, squares = _scan(members, genes)
     kept = expressed >= spec.min_samples_expressed
     if not kept.any():
@@ -72,11 +72,11 @@ def plan(store: Store, spec: CooccurSpec) -> Plan:
     detail = Detail(
         weights=spec.weights,
         tile=store.tile,
-        members=tuple(m.path for m in members),
+        members=tuple(m.folder for m in members),
         kept=kept,
         base=base,
-        added=tuple(m.path for m in added),
-        removed=tuple(m.path for m in removed),
+        added=tuple(m.folder for m in added),
+        removed=tuple(m.folder for m in removed),
         samples={m.name: m.facts["samples"] for m in members},
         rounded=rounded,
     )
@@ -103,26 +103,26 @@ def _members(store: Store, spec: CooccurSpec) -> tuple[list[Artifact], tuple[str
         have = ", ".join(a.name for a in store.artifacts("expression") if a.facts["counts"]) or "none"
         which = f"{', '.join(without)} {'has' if len(without) == 1 else 'have'} none" if without else "there are none"
         msg = (
-            f"co-occurrence in samples is counted in reads, and {which}; datasets of {store.root} with read counts: "
+            f"co-occurrence in samples is counted in reads, and {which}; datasets with read counts: "
             f"{have}. 'g2v ingest' keeps them where a file holds counts (--counts where it does not see that it does)"
         )
         raise SpecError(msg)
     return members, (*left_out, *(f"{name} (no counts)" for name in without))
 
 
-def _union(members: Iterable[Path]) -> NDArray[np.str_]:
+def _union(members: Iterable[Folder]) -> NDArray[np.str_]:
     """The sorted union of the members' genes."""
     every: set[str] = set().union(*(_genes(m).tolist() for m in members))
     return np.array(sorted(every), dtype=np.str_)
 
 
-def _genes(path: Path) -> NDArray[np.str_]:
-    return arrays.strings(arrays.open_group(path, "expression"), "gene_id")
+def _genes(folder: Folder) -> NDArray[np.str_]:
+    return arrays.strings(arrays.open_group(folder, "expression"), "gene_id")
 
 
-def _counts(path: Path) -> Any:
+def _counts(folder: Folder) -> Any:
     """The counts of one dataset, on disk."""
-    return arrays.open_group(path, "expression")["counts"]
+    return arrays.open_group(folder, "expression")["counts"]
 
 
 def _scan(members: Iterable[Artifact], genes: NDArray[np.str_]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -132,8 +132,8 @@ def _scan(members: Iterable[Artifact], genes: NDArray[np.str_]) -> tuple[NDArray
     """
     expressed, squares = np.zeros(len(genes), dtype=np.int64), np.zeros(len(genes))
     for member in members:
-        counts = _counts(member.path)
-        places = np.searchsorted(genes, _genes(member.path))
+        counts = _counts(member.folder)
+        places = np.searchsorted(genes, _genes(member.folder))
         for rows in _chunks(counts, 0):
             for columns in _chunks(counts, 1):
                 reads = np.asarray(counts[rows, columns]).astype(np.float64)
@@ -150,7 +150,7 @@ def _chunks(array: Any, axis: int) -> list[slice]:
 
 def _whole(member: Artifact) -> bool:
     """Whether all counts of a dataset are whole numbers: ingest keeps only those as integers."""
-    return bool(_counts(member.path).dtype.kind == "i")
+    return bool(_counts(member.folder).dtype.kind == "i")
 
 
 def _no_gene(spec: CooccurSpec, members: list[Artifact], most: int) -> str:
@@ -172,12 +172,12 @@ def _last(store: Store, name: str, identity: Mapping[str, Any], genes: NDArray[n
     made = {k: last.manifest[k] for k in ("stage", "stage_version", "identity")}
     if made != {"stage": "cooccur", "stage_version": VERSION, "identity": identity} or last.facts["rounded"]:
         return None
-    return last if np.array_equal(arrays.Cooccurrence(last.path).genes, genes) else None
+    return last if np.array_equal(arrays.Cooccurrence(last.folder).genes, genes) else None
 
 
 def _difference(
     store: Store, last: Artifact | None, members: list[Artifact]
-) -> tuple[Path | None, list[Artifact], list[Artifact]]:
+) -> tuple[Folder | None, list[Artifact], list[Artifact]]:
     """The last version, and what it lacks and has too much; or nothing, and all members.
 
     The last version serves if what it had and has no more is still there to be subtracted, in whole counts, and
@@ -190,7 +190,7 @@ def _difference(
     changed, whole = (sum(m.facts["samples"] for m in some) for some in ([*added, *removed], members))
     if not all(_whole(a) for a in removed) or changed >= whole:
         return None, members, []
-    return last.path, added, removed
+    return last.folder, added, removed
 
 
 def _parts(name: str, detail: Detail, genes: int) -> tuple[Part, ...]:
@@ -209,12 +209,12 @@ def memory_bytes(samples: int, tile: int) -> int:
 # -- parts ----------------------------------------------------------------------------------------------------
 
 
-def begin(store: Store, target: Target) -> None:
+def begin(folder: Folder, target: Target) -> tuple[str, ...]:
     """Writes the axis and the metadata of the matrix."""
     detail: Detail = target.detail
     genes = _union(detail.members)[detail.kept]
-    arrays.create(
-        target.folder(store),
+    return arrays.create(
+        folder,
         "cooccurrence",
         shapes={"value": (len(genes), len(genes))},
         chunks={"value": (detail.tile, detail.tile)},
@@ -248,7 +248,7 @@ def run_part(work: Work) -> Output:
     value[tiles.span(size, detail.tile, row), tiles.span(size, detail.tile, col)] = total
     files = [arrays.chunk_file(work.folder, "value", row, col)]
     if work.part.number == 0:
-        files += arrays.files(work.folder, besides="value")
+        files += arrays.shared(work.folder, "value")
     return Output(files=tuple(files), result=_result(total, diagonal=row == col))
 
 
@@ -276,7 +276,7 @@ class _Block:
 
 
 @lru_cache(maxsize=1)
-def _documents(folder: Path, removed: tuple[Path, ...], added: tuple[Path, ...], how: str) -> _Documents:
+def _documents(folder: Folder, removed: tuple[Folder, ...], added: tuple[Folder, ...], how: str) -> _Documents:
     """The samples of a target, opened once a process for all its tiles."""
     return _Documents(arrays.Cooccurrence(folder), removed, added, how)
 
@@ -285,15 +285,15 @@ class _Documents:
     """The samples to subtract and to add, as weights on the axis, in blocks. Keeps the blocks that it last read."""
 
     def __init__(
-        self, matrix: arrays.Cooccurrence, removed: tuple[Path, ...], added: tuple[Path, ...], how: str
+        self, matrix: arrays.Cooccurrence, removed: tuple[Folder, ...], added: tuple[Folder, ...], how: str
     ) -> None:
         self.genes = matrix.genes
         self._tile = matrix.tile
         self._how = how
         self.blocks = tuple(
             _Block(sign=sign, pieces=pieces)
-            for sign, paths in ((-1, removed), (1, added))
-            for pieces in _packed([_Dataset(path, self.genes) for path in paths])
+            for sign, some in ((-1, removed), (1, added))
+            for pieces in _packed([_Dataset(dataset, self.genes) for dataset in some])
         )
         largest = 8 * self._tile * max(b.samples for b in self.blocks)
         self.weights = lru_cache(maxsize=max(2, CACHE_BYTES // largest))(self._weights)
@@ -329,9 +329,9 @@ def _packed(datasets: list[_Dataset]) -> list[tuple[tuple[_Dataset, slice], ...]
 class _Dataset:
     """The counts of one dataset, on the axis of the matrix."""
 
-    def __init__(self, path: Path, axis: NDArray[np.str_]) -> None:
-        self.counts = _counts(path)
-        genes = _genes(path)
+    def __init__(self, folder: Folder, axis: NDArray[np.str_]) -> None:
+        self.counts = _counts(folder)
+        genes = _genes(folder)
         places = np.minimum(np.searchsorted(axis, genes), len(axis) - 1)
         found = axis[places] == genes
         self._columns, self._places = np.flatnonzero(found), places[found]

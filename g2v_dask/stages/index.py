@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import faiss
@@ -43,7 +42,7 @@ class Detail:
 def plan(store: Store, spec: IndexSpec) -> Plan:
     """One target, with a part for every shard, and for every band of inverse lengths if they are wanted."""
     source = store.only("embeddings", spec.name)
-    root = arrays.open_group(source.path, "embeddings")
+    root = arrays.open_group(source.folder, "embeddings")
     vector: Any = root["vector"]
     genes, components = vector.shape
     shards = tiles.count(genes, spec.shard_rows)
@@ -75,14 +74,14 @@ def run_part(work: Work) -> Output:
 
 def _shard(work: Work, number: int) -> Output:
     detail: Detail = work.target.detail
-    root = arrays.open_group(detail.embedding.path, "embeddings")
+    root = arrays.open_group(detail.embedding.folder, "embeddings")
     vector: Any = root["vector"]
     genes, components = vector.shape
     rows = tiles.span(genes, detail.shard_rows, number)
     shard = faiss.IndexFlatIP(components)
     shard.add(unit_rows(np.asarray(vector[rows])))
     work.alive()
-    folder = work.folder / FOLDER
+    folder = work.desk / FOLDER
     files = [folder / f"shard-{number:05d}.faiss"]
     with placed(files[0]) as part:
         faiss.write_index(shard, str(part))
@@ -100,22 +99,18 @@ def _band(work: Work, number: int) -> Output:
     rows = tiles.span(len(space), BAND, number)
     band, duplicates = space.inverses(rows.start, rows.stop)
     work.alive()
-    file = work.folder / FOLDER / f"norms-{number:05d}.npy"
+    file = work.desk / FOLDER / f"norms-{number:05d}.npy"
     with placed(file) as part, part.open("wb") as stream:
         np.save(stream, band, allow_pickle=False)
     return Output(files=(file,), result={"duplicates": duplicates})
 
 
 @lru_cache(maxsize=1)
-def _space_of(path: Path, digest: str, threads: int) -> Space:
-    """Read once a process; the digest says which version a folder's path means."""
-    root = arrays.open_group(path, "embeddings")
+def _space(embedding: Artifact, threads: int) -> Space:
+    """Read once a process."""
+    root = arrays.open_group(embedding.folder, "embeddings")
     genes, vectors = arrays.strings(root, "gene_id"), arrays.values(root, "vector")
     return make(genes, vectors, np.arange(len(genes)), threads=threads)
-
-
-def _space(embedding: Artifact, threads: int) -> Space:
-    return _space_of(embedding.path, embedding.digest, threads)
 
 
 def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

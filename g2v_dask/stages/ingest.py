@@ -18,6 +18,7 @@ import numpy as np
 from g2v_dask import arrays, platforms
 from g2v_dask.errors import InputError, SpecError, StoreError
 from g2v_dask.files import digest_of, file_sha256
+from g2v_dask.folders import Folder
 from g2v_dask.genes import BUNDLED, GeneTable
 from g2v_dask.kernels import normalise
 from g2v_dask.options import check_name
@@ -47,7 +48,7 @@ class Detail:
     file_sha256: str
     genes: tuple[Path, str]  # and its sha256
     platform: tuple[Path, str] | None = None
-    scattered: Path | None = None
+    scattered: Folder | None = None
 
 
 def plan(store: Store, spec: IngestSpec) -> Plan:
@@ -211,11 +212,11 @@ def run_part(work: Work) -> Output:
     if detail.scattered is None:
         _check_unchanged(source.path, detail.file_sha256)
     if not work.target.kind:
-        scatter.scatter(detail.sources, work.folder)
-        return Output(files=tuple(sorted(p for p in work.folder.iterdir() if p.suffix != ".tmp")))
+        scatter.scatter(detail.sources, work.desk)
+        return Output(files=tuple(sorted(p for p in work.desk.iterdir() if p.suffix != ".tmp")))
     genes = _genes(*detail.genes)
     platform = None if detail.platform is None else _platform(*detail.platform)
-    made = prepare(_blocks(detail, source), source=source, spec=detail.spec, genes=genes, platform=platform)
+    made = prepare(_blocks(work, source), source=source, spec=detail.spec, genes=genes, platform=platform)
     work.alive()
     files = _write(work, made)
     return Output(files=files, result=_result(source, made))
@@ -245,10 +246,11 @@ def _platform(path: Path, sha256: str) -> PlatformTable:
     return PlatformTable.load(path)
 
 
-def _blocks(detail: Detail, source: Source) -> Iterator[Block]:
-    if detail.scattered is None:
+def _blocks(work: Work, source: Source) -> Iterator[Block]:
+    scattered = work.target.detail.scattered
+    if scattered is None:
         return formats.read(source)
-    return scatter.read_scattered(detail.scattered, source)
+    return scatter.read_scattered(scattered.marked(work.token).fetch, source)
 
 
 def _write(work: Work, made: Prepared) -> tuple[Path, ...]:

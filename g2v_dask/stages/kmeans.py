@@ -36,7 +36,7 @@ def plan(store: Store, spec: KmeansSpec) -> Plan:
     Raises: SpecError for more groups than genes, or a name that cannot be one.
     """
     source = store.only("embeddings", spec.name)
-    vector: Any = arrays.open_group(source.path, "embeddings")["vector"]
+    vector: Any = arrays.open_group(source.folder, "embeddings")["vector"]
     genes, components = vector.shape
     if spec.k > genes:
         msg = f"kmeans: k must be at most {genes:,}, the genes of {source.key}; got {spec.k:,}"
@@ -61,12 +61,12 @@ def run_part(work: Work) -> Output:
     """Makes the groups and writes them as one Parquet file."""
     detail: Detail = work.target.detail
     spec = detail.spec
-    root = arrays.open_group(detail.embedding.path, "embeddings")
+    root = arrays.open_group(detail.embedding.folder, "embeddings")
     vector: Any = root["vector"]
     genes = arrays.strings(root, "gene_id")
     found = groups.kmeans(vector, genes, k=spec.k, unit=spec.unit, seed=spec.seed)
     work.alive()
-    file = work.folder / "data.parquet" / "part-0.parquet"
+    file = work.desk / "data.parquet" / "part-0.parquet"
     with placed(file) as part:
         pq.write_table(groups.table(genes, found), part)
     result = {

@@ -41,7 +41,7 @@ def plan(store: Store, spec: MapSpec) -> Plan:
     Raises: InputError if the embedding has too few genes; SpecError for a name that cannot be one.
     """
     source = store.only("embeddings", spec.name)
-    vector: Any = arrays.open_group(source.path, "embeddings")["vector"]
+    vector: Any = arrays.open_group(source.folder, "embeddings")["vector"]
     genes, components = vector.shape
     maps.check(genes, spec)
     name = source.name if spec.to is None else spec.to
@@ -63,7 +63,7 @@ def plan(store: Store, spec: MapSpec) -> Plan:
 def run_part(work: Work) -> Output:
     """Makes the map and writes it as one Parquet file."""
     detail: Detail = work.target.detail
-    root = arrays.open_group(detail.embedding.path, "embeddings")
+    root = arrays.open_group(detail.embedding.folder, "embeddings")
     genes = arrays.strings(root, "gene_id")
 
     def progress(done: int, total: int, note: str) -> None:
@@ -73,7 +73,7 @@ def run_part(work: Work) -> Output:
     found = maps.places(arrays.values(root, "vector"), detail.spec, progress)
     work.alive()
     columns = {"gene_id": genes.tolist(), "x": found.places[:, 0], "y": found.places[:, 1]}
-    file = work.folder / "data.parquet" / "part-0.parquet"
+    file = work.desk / "data.parquet" / "part-0.parquet"
     with placed(file) as part:
         pq.write_table(pa.table(columns, schema=schema.MAP_PLACES), part)
     result = {

@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from g2v_dask import arrays, tiles
 from g2v_dask.errors import SpecError
 from g2v_dask.files import canonical
+from g2v_dask.folders import Folder
 from g2v_dask.parts import Output, Part, Plan, Receipt, Target, Work, one_round
 from g2v_dask.spec import MergeSpec
 from g2v_dask.store import Artifact, Store
 
 VERSION = 1
 next_round = one_round
+PairsFile = tuple[Folder, str]  # a folder, and a name in it
 READ_BYTES = 128 << 20  # one row group of pairs, decoded
 
 
@@ -35,9 +37,9 @@ class Detail:
 
     genes: NDArray[np.str_]
     tile: int
-    base: Path | None
-    added: tuple[Path, ...]  # files of pairs
-    removed: tuple[Path, ...]
+    base: Folder | None
+    added: tuple[PairsFile, ...]
+    removed: tuple[PairsFile, ...]
     samples: Mapping[str, int]  # of each member
 
 
@@ -48,7 +50,7 @@ def plan(store: Store, spec: MergeSpec) -> Plan:
     """
     members, left_out = store.passing("pairs", spec.datasets)
     if not members:
-        msg = f"no pairs in {store.root} to merge; run 'g2v pairs' first"
+        msg = f"no pairs in {store.root.url} to merge; run 'g2v pairs' first"
         raise SpecError(msg)
     _check_rules(members)
     axis = _Axis(store)
@@ -70,8 +72,8 @@ def plan(store: Store, spec: MergeSpec) -> Plan:
             genes=genes,
             tile=tile,
             base=base,
-            added=tuple(f for m in added for f in m.files),
-            removed=tuple(f for m in removed for f in m.files),
+            added=tuple((m.folder, name) for m in added for name in m.names),
+            removed=tuple((m.folder, name) for m in removed for name in m.names),
             samples={m.name: m.facts["samples"] for m in members},
         ),
         parts=parts,
@@ -123,14 +125,14 @@ class _Axis:
             raise SpecError(msg)
         mark = str(expression.facts["genes_sha256"])
         if mark not in self._known:
-            root = arrays.open_group(expression.path, "expression")
+            root = arrays.open_group(expression.folder, "expression")
             self._known[mark] = frozenset(arrays.strings(root, "gene_id").tolist())
         return self._known[mark]
 
 
 def _difference(
     store: Store, axis: _Axis, name: str, members: list[Artifact], genes: NDArray[np.str_]
-) -> tuple[Path | None, list[Artifact], list[Artifact]]:
+) -> tuple[Folder | None, list[Artifact], list[Artifact]]:
     """The last version, and what it lacks and has too much; or nothing, and all members.
 
     The last version serves if its axis is the same, what it had and has no more is still there to be
@@ -144,19 +146,19 @@ def _difference(
     if change is None:
         return None, members, []
     added, removed = change
-    matrix = arrays.Cooccurrence(last.path)
+    matrix = arrays.Cooccurrence(last.folder)
     same_axis = matrix.tile == store.tile and np.array_equal(matrix.genes, genes)
     if not same_axis or last.damage() is not None or len(added) + len(removed) >= len(members):
         return None, members, []
-    return last.path, added, removed
+    return last.folder, added, removed
 
 
-def begin(store: Store, target: Target) -> None:
+def begin(folder: Folder, target: Target) -> tuple[str, ...]:
     """Writes the axis and the metadata of the matrix."""
     detail: Detail = target.detail
     size = len(detail.genes)
-    arrays.create(
-        target.folder(store),
+    return arrays.create(
+        folder,
         "cooccurrence",
         shapes={"value": (size, size)},
         chunks={"value": (detail.tile, detail.tile)},
@@ -173,8 +175,8 @@ def run_part(work: Work) -> Output:
     size, tile = len(detail.genes), detail.tile
     counts = _band_of_base(detail, band)
     for sign, files_of_pairs in ((1, detail.added), (-1, detail.removed)):
-        for file in files_of_pairs:
-            for row, col in _rows(file, detail.genes, tiles.span(size, tile, band)):
+        for folder, name in files_of_pairs:
+            for row, col in _rows(folder.fetch(name), detail.genes, tiles.span(size, tile, band)):
                 _count(counts, row, col, sign)
     value = arrays.writable(work.folder, "value")
     rows = tiles.span(size, tile, band)
@@ -188,7 +190,7 @@ def run_part(work: Work) -> Output:
         files.append(arrays.chunk_file(work.folder, "value", band, column))
         seen = _add(seen, np.bincount(block.ravel()) // (2 if column == band else 1))  # full: each pair twice
     if band == 0:
-        files += arrays.files(work.folder, besides="value")
+        files += arrays.shared(work.folder, "value")
     recurrence = {str(m): number for m, number in enumerate(seen.tolist()) if m > 0 and number > 0}
     return Output(files=tuple(files), result=recurrence)
 

@@ -75,7 +75,7 @@ def memory_bytes(samples: int, genes: int, spec: PairsSpec) -> int:
 def run_part(work: Work) -> Output:
     """Finds the pairs of one dataset and writes them as one Parquet file."""
     detail: Detail = work.target.detail
-    root = arrays.open_group(detail.expression.path, "expression")
+    root = arrays.open_group(detail.expression.folder, "expression")
     genes = arrays.strings(root, "gene_id")
     expression = arrays.values(root, "expression")
     # a gene that has one rank in all samples, such as the highest, is flat after quantile normalisation
@@ -95,7 +95,7 @@ def run_part(work: Work) -> Output:
     found = _find(expression, detail.spec, work.target.name)
     kernel_seconds = time.monotonic() - started
     work.alive()
-    file = work.folder / "data.parquet" / "part-0.parquet"
+    file = work.desk / "data.parquet" / "part-0.parquet"
     write(file, found, genes[keep])
     result = {
         "samples": len(expression),

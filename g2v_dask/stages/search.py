@@ -220,7 +220,7 @@ def estimate(detail: Detail, *, seconds: float = FORECAST_SECONDS) -> Forecast:
 
 def _keep(work: Work, found: Found, **result: Any) -> Output:
     """Writes what a part found, for the rounds that follow."""
-    file = work.folder / f"round-{work.round}" / f"part-{work.part.number}.npz"
+    file = work.desk / f"round-{work.round}" / f"part-{work.part.number}.npz"
     held = BytesIO()
     np.savez(held, scores=found.scores, genes=found.genes)
     work.alive()
@@ -233,7 +233,7 @@ def _found_in(work: Work, first: int) -> list[Found]:
     found = []
     for round_ in range(first, work.round):
         for part in work.target.detail.rounds[round_ - first]:
-            file = work.folder / f"round-{round_}" / f"part-{part.number}.npz"
+            file = work.folder.fetch(f"round-{round_}/part-{part.number}.npz")
             with np.load(file, allow_pickle=False) as kept:
                 found.append(Found(scores=kept["scores"], genes=kept["genes"]))
     return found
@@ -281,7 +281,7 @@ def _write(work: Work, rows: list[tuple[Any, ...]], *, near: bool = False) -> Pa
     columns = [list(c) for c in zip(*rows, strict=True)] if rows else [[] for _ in layout.names]
     table = pa.table(dict(zip(layout.names, columns, strict=True)), schema=layout)
     work.alive()
-    file = work.folder / "data.parquet" / f"part-{work.part.number:05d}.parquet"
+    file = work.desk / "data.parquet" / f"part-{work.part.number:05d}.parquet"
     with placed(file) as part:
         pq.write_table(table, part)
     return file
@@ -304,11 +304,9 @@ def _batch(work: Work, spec: BatchSpec) -> Output:
 
 
 @lru_cache(maxsize=1)
-def _spaces(
-    path: Path, digest: str, kind: str, spec: PairSpec, listed: str, threads: int
-) -> tuple[Space, tuple[str, ...]]:
-    """Made once a process: all its parts ask the same embedding. The digests say what the paths mean."""
-    field = analogy.read(Artifact(kind="embeddings", name=path.parent.name, digest=digest, path=path, manifest={}))
+def _spaces(embedding: Artifact, kind: str, spec: PairSpec, listed: str, threads: int) -> tuple[Space, tuple[str, ...]]:
+    """Made once a process: all its parts ask the same embedding."""
+    field = analogy.read(embedding)
     if kind == "near":
         return analogy.near_space(field, spec, threads=threads), ()
     space, notes = analogy.space_of(field, spec, sums=spec.sums, threads=threads)
@@ -317,7 +315,7 @@ def _spaces(
 
 def _made(embedding: Artifact, kind: str, spec: PairSpec, threads: int) -> tuple[Space, tuple[str, ...]]:
     listed = "" if spec.genes is None else file_sha256(Path(spec.genes).expanduser())
-    return _spaces(embedding.path, embedding.digest, kind, spec, listed, threads)
+    return _spaces(embedding, kind, spec, listed, threads)
 
 
 def _space(embedding: Artifact, spec: Filters, threads: int) -> Space:

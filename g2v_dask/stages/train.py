@@ -126,12 +126,11 @@ def next_round(target: Target, done: int, receipts: Mapping[int, Receipt]) -> tu
 def run_part(work: Work) -> Output:
     """Trains, or does a part of it; at the end writes vectors and card."""
     detail: Detail = work.target.detail
-    matrix = arrays.Cooccurrence(detail.cooccurrence.path)
+    matrix = arrays.Cooccurrence(detail.cooccurrence.folder)
     spec, how = detail.spec, {} if detail.solver is None else {"solver": detail.solver}
     if detail.in_rounds:
         made = models.in_rounds().run_part(work, matrix, spec, **how)
     else:
-        work.scratch.mkdir(parents=True, exist_ok=True)
         trainer = models.load(spec.method)
         made = trainer.train(matrix, spec, folder=work.scratch, progress=work.progress, alive=work.alive, **how)
     if isinstance(made, Output):

@@ -47,14 +47,15 @@ from threadpoolctl import threadpool_limits
 
 from g2v_dask import arrays, driver, stages, tiles
 from g2v_dask.cluster import Cluster, blas_kernel, connect
-from g2v_dask.files import digest_of, write_json
+from g2v_dask.files import digest_of
+from g2v_dask.folders import write_json
 from g2v_dask.kernels import glove as kernel
 from g2v_dask.kernels.normalise import expressed
 from g2v_dask.machine import cores
 from g2v_dask.models import adagrad, glove, glove_rounds
 from g2v_dask.models import glove_als as als
 from g2v_dask.options import Spec
-from g2v_dask.parts import Target, Work, owner_file
+from g2v_dask.parts import OWNER, Target, Work
 from g2v_dask.progress import Display
 from g2v_dask.spec import STAGES, ClusterSpec, CooccurSpec, TrainSpec
 from g2v_dask.stages import cooccur
@@ -191,7 +192,7 @@ def child(job: dict[str, Any]) -> None:
 def on_cluster(store: Store, specs: Iterable[Spec], options: Options) -> dict[str, Any]:
     """Runs stages on a cluster in a process of its own; what it prints, and the most memory of all its processes."""
     job = {
-        "store": str(store.root),
+        "store": str(store.root.desk),
         "workers": options.threads,
         "small": options.small,
         "stages": [(spec.stage(), asdict(spec)) for spec in specs],
@@ -248,7 +249,7 @@ def in_process(store: Store, spec: TrainSpec, wanted: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
         start = clock()
         made = glove.train(
-            arrays.Cooccurrence(store.only("cooccurrence", "reads").path),
+            arrays.Cooccurrence(store.only("cooccurrence", "reads").folder),
             spec,
             folder=Path(folder),
             progress=progress,
@@ -280,7 +281,7 @@ def loss_of(log_x: NDArray[np.float32], rows: NDArray[Any], columns: NDArray[Any
 
 def logs(store: Store, spec: TrainSpec) -> tuple[NDArray[np.float32], als.Setting]:
     """Log x of all entries, as AdaGrad goes over them."""
-    matrix = arrays.Cooccurrence(store.only("cooccurrence", "reads").path)
+    matrix = arrays.Cooccurrence(store.only("cooccurrence", "reads").folder)
     setting = als.Setting.of(matrix, spec, "majorised")
     held = {at: als.read_tile(matrix, setting, *at)[0] for at in tiles.blocks(setting.size, setting.tile)}
     return adagrad._whole(held, setting), setting
@@ -558,8 +559,8 @@ class Timed:
 def parts_of(store: Store, target: Target, spent: list[float]) -> float:
     """Seconds of all parts of co-occurrence in this process, less those of writing, which are added to ``spent``."""
     cooccur._documents.cache_clear()  # a new process has read nothing yet
-    cooccur.begin(store, target)
-    write_json(owner_file(store, target), {"token": "me"})
+    cooccur.begin(target.folder(store), target)
+    write_json(store.work(target.digest), OWNER, {"token": "me"})
     real, written = arrays.writable, list[float]()
 
     def writable(folder: Path, name: str) -> Any:

@@ -101,7 +101,7 @@ driver.here(train, train.plan(store, spec_of(iterations=passes)), store)
 
 def killed(store: Store, way: str, after: int) -> None:
     """The same command in a process of its own, which kills itself."""
-    command = [sys.executable, "-c", CLIENT, str(store.root), str(PASSES), way, str(after)]
+    command = [sys.executable, "-c", CLIENT, str(store.root.desk), str(PASSES), way, str(after)]
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == -signal.SIGKILL
     assert store.names("embeddings") == []
 
@@ -122,7 +122,7 @@ def test_client_killed__one_part_goes_on_from_its_checkpoint(store: Store, undis
     plan = train.plan(store, spec_of(iterations=PASSES))
     killed(store, "one part", 1)
     killed(store, "one part", 1)
-    scratch = store.work(plan.targets[0].digest) / "scratch"
+    scratch = store.work(plan.targets[0].digest).desk / "scratch"
     assert sorted(p.name for p in scratch.iterdir()) == ["iteration-00002.npz", "iteration-00004.npz"]
     driver.here(train, plan, store)
     assert made.data_files(store.get("embeddings", "e").path) == undisturbed

@@ -225,7 +225,7 @@ def test_picture__groups_beside_other_colours(more: dict[str, Any], message: str
 
 def run(store: Store, picture: Picture, **spec: Any) -> driver.Summary:
     made = MapSpec(**{"method": "pca", **spec})
-    return maps.run(str(store.root), made, picture, cluster=None, display=Display(quiet=True))
+    return maps.run(str(store.root.desk), made, picture, cluster=None, display=Display(quiet=True))
 
 
 def test_run__draws_and_draws_again_the_same(store: Store, tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def command(*words: object) -> Any:
 
 
 def test_map__prints_or_draws(store: Store, tmp_path: Path) -> None:
-    where = ["--store", store.root]
+    where = ["--store", store.root.desk]
     first = command(*where, *FLAT, "--json")
     assert json.loads(first.stdout)["artifacts"]["e"]["method"] == "pca"
     assert "map" in command(*where, *FLAT, "-q").stdout
@@ -287,11 +287,11 @@ def test_map__prints_or_draws(store: Store, tmp_path: Path) -> None:
 
 def test_map__what_is_drawn_needs_a_file(store: Store) -> None:
     with pytest.raises(SpecError, match="--colour, --label: only with --figure"):
-        command("--store", store.root, *FLAT, "--colour", "group", "--label", "TP53")
+        command("--store", store.root.desk, *FLAT, "--colour", "group", "--label", "TP53")
     assert store.names("maps") == []
 
 
 def test_map__errors_are_ours(store: Store) -> None:
     with pytest.raises(G2VError, match="one of at most 2"):
-        command("--store", store.root)
+        command("--store", store.root.desk)
     assert isinstance(map_, click.Command)

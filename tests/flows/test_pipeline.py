@@ -177,7 +177,7 @@ def test_run_all__does_every_stage_in_order(first: tuple[Run, list[Summary]]) ->
     assert run.work(summaries) == {"ingest": 4, "pairs": 3, "merge": 4, "train": 2, "index": run.shards()}
     assert run.store.names("embeddings") == run.store.names("index") == ["by-skipgram", "by-svd"]
     assert run.store.get("embeddings", "by-svd").facts["parameters"]["method"] == "svd"
-    assert not list((run.store.root / ".work").glob("*"))
+    assert not list((run.store.root.desk / ".work").glob("*"))
 
 
 def test_run_all__what_is_quarantined_is_left_out_and_told(first: tuple[Run, list[Summary]]) -> None:
@@ -203,7 +203,7 @@ def test_run_all__members_of_a_merge_are_the_pairs_of_the_spec(first: tuple[Run,
 
 
 def test_run_all__pairs_equal_corrcoef(first: tuple[Run, list[Summary]]) -> None:
-    opened = g2v_dask.open_store(first[0].store.root)
+    opened = g2v_dask.open_store(first[0].store.root.desk)
     for name in TISSUES:
         dataset = opened.expression(name)
         values = dataset["expression"].to_numpy().astype(np.float64)
@@ -232,14 +232,14 @@ def test_run_all__again_is_fresh_starts_no_cluster_and_still_says_what_is_quaran
 
     monkeypatch.setattr(Cluster, "_connect", connect)
     run = first[0]
-    before = {p: p.stat().st_mtime_ns for p in run.store.root.rglob("data.*")}
+    before = {p: p.stat().st_mtime_ns for p in run.store.root.desk.rglob("data.*")}
     again = pipeline.run_all(run.spec, display=QUIET)
     assert [s.stage for s in again] == STEPS
     assert run.work(again) == {}
     assert [s.made for s in again] == [[]] * 8
     assert [sorted(s.fresh) for s in again] == [sorted(s.made) for s in first[1]]
     assert [s.exit_code for s in again] == [3, 3, *[0] * 6]
-    assert {p: p.stat().st_mtime_ns for p in run.store.root.rglob("data.*")} == before
+    assert {p: p.stat().st_mtime_ns for p in run.store.root.desk.rglob("data.*")} == before
 
 
 def test_run_all__one_changed_file_is_all_that_is_redone(
@@ -376,13 +376,13 @@ def test_plan_all__for_each_before_anything_is_made(fresh: Run) -> None:
 
 def test_plan_all__after_a_run(first: tuple[Run, list[Summary]]) -> None:
     run = first[0]
-    before = sorted(run.store.root.rglob("*"))
+    before = sorted(run.store.root.desk.rglob("*"))
     found = states(run)
     assert sorted(found) == sorted(
         [(s.stage, name, "fresh") for s in first[1] for name in s.made]
         + [("ingest", "small", "refused"), ("pairs", "noise", "quarantined")]
     )
-    assert sorted(run.store.root.rglob("*")) == before
+    assert sorted(run.store.root.desk.rglob("*")) == before
 
 
 def test_plan_all__names_what_one_change_makes_due(copy: Run, counts: dict[str, pd.DataFrame]) -> None:

@@ -67,12 +67,12 @@ def called(*words: object) -> None:
 @pytest.mark.parametrize("method", ["svd", "skipgram"])
 def test_train__runs_differ_in_their_seed_alone(store: Store, here: ClusterSpec, method: str) -> None:
     spec = TrainSpec(name="x", method=method, components=4, iterations=1, seed=5)
-    names = stability.train(str(store.root), spec, 3, cluster=here, display=QUIET)
+    names = stability.train(str(store.root.desk), spec, 3, cluster=here, display=QUIET)
     assert names == ["x-seed5", "x-seed6", "x-seed7"]
     cards = [dict(store.get("embeddings", name).facts["parameters"]) for name in names]
     assert [card.pop("seed") for card in cards] == [5, 6, 7]
     assert cards[0] == cards[1] == cards[2]
-    found = stability.compare(str(store.root), names, ks=(5,)).found
+    found = stability.compare(str(store.root.desk), names, ks=(5,)).found
     assert list(found.sizes) == names
     if method == "svd":
         assert found.all.overlaps[0].mean > 0.99  # a seed moves the last digits
@@ -86,17 +86,17 @@ def test_train__is_what_the_train_stage_makes_and_is_not_made_again(store: Store
     alone = TrainSpec(name="x-seed2", components=4, iterations=1, seed=2)
     driver.here(train, train.plan(store, alone), store)
     digest = store.head("embeddings", "x-seed2")
-    names = stability.train(str(store.root), spec, 2, cluster=here, display=QUIET)
+    names = stability.train(str(store.root.desk), spec, 2, cluster=here, display=QUIET)
     before = {name: store.get("embeddings", name).manifest["made"] for name in names}
     assert store.head("embeddings", "x-seed2") == digest
     nowhere = ClusterSpec(address="tcp://127.0.0.1:9")  # all is fresh: no cluster is asked for
-    assert stability.train(str(store.root), spec, 2, cluster=nowhere, display=QUIET) == names
+    assert stability.train(str(store.root.desk), spec, 2, cluster=nowhere, display=QUIET) == names
     assert {name: store.get("embeddings", name).manifest["made"] for name in names} == before
 
 
 def test_train__one_run_is_none(store: Store, here: ClusterSpec) -> None:
     with pytest.raises(SpecError, match="runs must be at least 2, to have something to compare; got 1"):
-        stability.train(str(store.root), TrainSpec(), 1, cluster=here, display=QUIET)
+        stability.train(str(store.root.desk), TrainSpec(), 1, cluster=here, display=QUIET)
 
 
 @pytest.mark.parametrize(
@@ -110,12 +110,24 @@ def test_train__wrong_numbers_of_neighbours_are_found_before_any_run(
     store: Store, here: ClusterSpec, ks: tuple[int, ...], message: str
 ) -> None:
     with pytest.raises(G2VError, match=message):
-        stability.train(str(store.root), TrainSpec(components=4), 2, cluster=here, display=QUIET, ks=ks)
+        stability.train(str(store.root.desk), TrainSpec(components=4), 2, cluster=here, display=QUIET, ks=ks)
     assert store.names("embeddings") == []
 
 
 def test_command__a_wrong_k_is_found_before_any_run(store: Store, address: str) -> None:
-    words = ("--runs", 2, "--method", "svd", "--components", 4, "--store", store.root, "--cluster", address, "--quiet")
+    words = (
+        "--runs",
+        2,
+        "--method",
+        "svd",
+        "--components",
+        4,
+        "--store",
+        store.root.desk,
+        "--cluster",
+        address,
+        "--quiet",
+    )
     with pytest.raises(SpecError, match="k must be one or more different numbers, each at least 1; got 0"):
         called(*words, "-k", "0")
     assert store.names("embeddings") == []
@@ -124,12 +136,12 @@ def test_command__a_wrong_k_is_found_before_any_run(store: Store, address: str) 
 def test_train__runs_that_would_be_equal_are_refused(store: Store, here: ClusterSpec) -> None:
     spec = TrainSpec(name="x", method="glove", components=4)
     with pytest.raises(SpecError, match="runs would be equal: als from the SVD takes no seed; give --init random, or"):
-        stability.train(str(store.root), spec, 2, cluster=here, display=QUIET, ks=(5,))
+        stability.train(str(store.root.desk), spec, 2, cluster=here, display=QUIET, ks=(5,))
     assert store.names("embeddings") == []
     for more in ({"init": "random"}, {"optimizer": "adagrad"}):
         spec = TrainSpec(name="x", method="glove", components=4, iterations=1, **more)
-        names = stability.train(str(store.root), spec, 2, cluster=here, display=QUIET, ks=(5,))
-        assert stability.compare(str(store.root), names, ks=(5,)).found.all.overlaps[0].mean < 1
+        names = stability.train(str(store.root.desk), spec, 2, cluster=here, display=QUIET, ks=(5,))
+        assert stability.compare(str(store.root.desk), names, ks=(5,)).found.all.overlaps[0].mean < 1
 
 
 def test_train__input_that_was_refused_is_an_error(
@@ -140,7 +152,7 @@ def test_train__input_that_was_refused_is_an_error(
 
     monkeypatch.setattr(driver, "drive", refused)
     with pytest.raises(InputError, match="x-seed1 cannot be trained, so there is nothing to compare: no pairs"):
-        stability.train(str(store.root), TrainSpec(name="x"), 2, cluster=here, display=QUIET)
+        stability.train(str(store.root.desk), TrainSpec(name="x"), 2, cluster=here, display=QUIET)
 
 
 def test_command__trains_runs_on_real_expression(
@@ -155,7 +167,7 @@ def test_command__trains_runs_on_real_expression(
         (merge, MergeSpec(name="chol")),
     ):
         driver.here(stage, stage.plan(opened, spec), opened)
-    words = ("--runs", 2, "--components", 20, "--from", "chol", "--store", opened.root, "--cluster", address)
+    words = ("--runs", 2, "--components", 20, "--from", "chol", "--store", opened.root.desk, "--cluster", address)
     called(*words, "--method", "svd", "-k", "5,10", "--quiet", "--json")
     found = json.loads(capsys.readouterr().out)
     assert found["embeddings"] == {f"stability-svd-seed{seed}": found["genes"] for seed in (1, 2)}
@@ -179,7 +191,7 @@ def test_compare__glove_without_a_seed_says_so(tmp_path: Path) -> None:
     for name, init in (("a", "svd"), ("b", "svd"), ("c", "random")):
         card = {"parameters": {"method": "glove", "optimizer": "als", "init": init}}
         stores.embedding(opened, name, GENES[:10], vectors, card=card)
-    (note,) = stability.compare(str(opened.root), ["a", "b", "c"], ks=(3,)).found.notes
+    (note,) = stability.compare(str(opened.root.desk), ["a", "b", "c"], ks=(3,)).found.notes
     assert note.startswith("a, b: GloVe by als from the SVD takes no seed, so runs are equal")
 
 
@@ -242,8 +254,8 @@ def test_command__equal_embeddings_have_no_least_stable_gene(
     opened = stores.empty(tmp_path / "t")
     for name in "ab":
         stores.embedding(opened, name, GENES[:10], np.random.default_rng(1).normal(size=(10, 3)))
-    called("a", "b", "--store", opened.root, "-k", "3", "--markdown", tmp_path / "r.md")
-    called("a", "b", "--store", opened.root, "-k", "3")
+    called("a", "b", "--store", opened.root.desk, "-k", "3", "--markdown", tmp_path / "r.md")
+    called("a", "b", "--store", opened.root.desk, "-k", "3")
     assert "None: all genes keep all their nearest genes." in capsys.readouterr().out
 
 
@@ -255,7 +267,7 @@ def test_command__more_lost_genes_than_are_listed_are_counted(
     order = np.arange(60) * 7 % 60  # neighbours on one circle are far from each other on the other
     for name, at in (("a", angles), ("b", angles[order])):
         stores.embedding(opened, name, GENES[:60], np.column_stack([np.cos(at), np.sin(at)]))
-    called("a", "b", "--store", opened.root, "-k", "2")
+    called("a", "b", "--store", opened.root.desk, "-k", "2")
     out = capsys.readouterr().out
     assert "60 genes keep none of their nearest genes; listed are the first of them by gene id." in out
     assert "G019" in out

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from g2v_dask.errors import G2VError
+from g2v_dask.folders import LocalFolder
 from g2v_dask.kernels import glove as kernel
 from g2v_dask.models import adagrad, base, glove
 from g2v_dask.spec import TrainSpec
@@ -24,7 +25,7 @@ def spec_of(**more: object) -> TrainSpec:
 def run(matrix: DenseMatrix, folder: Path, spec: TrainSpec, **more: object) -> base.Trained:
     folder.mkdir(exist_ok=True)
     given = {"progress": lambda *_: None, "alive": lambda: None, **more}
-    return glove.train(matrix, spec, folder=folder, **given)
+    return glove.train(matrix, spec, folder=LocalFolder(folder), **given)
 
 
 @pytest.fixture(scope="module")

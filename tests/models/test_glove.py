@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from g2v_dask import tiles
 from g2v_dask.errors import InputError, SpecError
+from g2v_dask.folders import LocalFolder
 from g2v_dask.models import base, glove
 from g2v_dask.models import glove_als as als
 from g2v_dask.models.glove_als import Known, Setting, Solver, State
@@ -39,7 +40,7 @@ def spec_of(components: int, **more: object) -> TrainSpec:
 def run(matrix: tiles.TileMatrix, folder: Path, spec: TrainSpec, **more: object) -> base.Trained:
     folder.mkdir(exist_ok=True)
     given = {"progress": lambda *_: None, "alive": lambda: None, "solver": "majorised", **more}
-    return glove.train(matrix, spec, folder=folder, **given)
+    return glove.train(matrix, spec, folder=LocalFolder(folder), **given)
 
 
 def naive(matrix: DenseMatrix, spec: TrainSpec) -> Glove:

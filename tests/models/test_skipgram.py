@@ -13,6 +13,7 @@ import pytest
 from gensim.models import Word2Vec
 
 from g2v_dask.errors import InputError
+from g2v_dask.folders import LocalFolder
 from g2v_dask.models import base, load, skipgram
 from g2v_dask.spec import TrainSpec
 from tests.oracles_models import MemoryMatrix, modules
@@ -32,7 +33,7 @@ def alive() -> None:
 
 def run(matrix: MemoryMatrix, folder: Path, spec: TrainSpec = SPEC, **more: object) -> base.Trained:
     given = {"progress": quiet, "alive": alive, **more}
-    return skipgram.train(matrix, spec, folder=folder, **given)
+    return skipgram.train(matrix, spec, folder=LocalFolder(folder), **given)
 
 
 @pytest.fixture(scope="module")
@@ -310,11 +311,12 @@ def test_train__bad_input(small: MemoryMatrix, tmp_path: Path) -> None:
 CHILD = """
 import hashlib, sys
 from pathlib import Path
+from g2v_dask.folders import LocalFolder
 from tests.oracles_models import modules
 from g2v_dask.models import load
 from g2v_dask.spec import TrainSpec
 spec = TrainSpec(components=12, iterations=3, min_count=2)
-result = load("skipgram").train(modules(150, 2500, tile=64), spec, folder=Path(sys.argv[1]),
+result = load("skipgram").train(modules(150, 2500, tile=64), spec, folder=LocalFolder(Path(sys.argv[1])),
                                 progress=lambda *a: print(a, flush=True), alive=lambda: None)
 print(hashlib.sha256(result.vectors.tobytes()).hexdigest())
 """

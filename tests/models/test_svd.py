@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from g2v_dask.errors import InputError
+from g2v_dask.folders import LocalFolder
 from g2v_dask.models import base, svd
 from g2v_dask.spec import TrainSpec
 from tests.oracles_models import MemoryMatrix, modules
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(matrix: MemoryMatrix, spec: TrainSpec, **more: object) -> base.Trained:
-    given = {"progress": lambda *_: None, "alive": lambda: None, "folder": Path("unused"), **more}
+    given = {"progress": lambda *_: None, "alive": lambda: None, "folder": LocalFolder(Path("unused")), **more}
     return svd.train(matrix, spec, **given)
 
 
@@ -122,12 +123,13 @@ def test_train__same_bytes_for_any_tile_size(tile: int) -> None:
 CHILD = """
 import hashlib, sys
 from pathlib import Path
+from g2v_dask.folders import LocalFolder
 from tests.oracles_models import modules
 from g2v_dask.models import load
 from g2v_dask.spec import TrainSpec
 matrix = modules(1800, 60_000, tile=int(sys.argv[1]))
 result = load("svd").train(matrix, TrainSpec(method="svd", components=40),
-                           folder=Path("unused"), progress=lambda *a: None, alive=lambda: None)
+                           folder=LocalFolder(Path("unused")), progress=lambda *a: None, alive=lambda: None)
 print(hashlib.sha256(result.vectors.tobytes()).hexdigest())
 """
 

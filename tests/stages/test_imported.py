@@ -88,7 +88,7 @@ def test_import__truncate_takes_the_first(store: Store, tmp_path: Path) -> None:
     found = query.open_embedding(store, "some")
     assert found.genes.tolist() == GENES[:6]
     np.testing.assert_array_equal(found.vectors, VECTORS[:6])
-    root = arrays.open_group(store.get("embeddings", "some").path, "embeddings")
+    root = arrays.open_group(store.get("embeddings", "some").folder, "embeddings")
     assert root["vector"].chunks == (4, 5)
 
 
@@ -121,7 +121,7 @@ def test_import__descriptions_are_kept_and_told(store: Store, tmp_path: Path) ->
     spec = ImportSpec(file=str(file), name="e", descriptions=str(source))
     summary = driver.here(imported, imported.plan(store, spec), store)
     assert imported.sentence(summary.artifacts["e"]) == "3 words × 2 from v.csv; 1 with a description"
-    root = arrays.open_group(store.get("embeddings", "e").path, "embeddings")
+    root = arrays.open_group(store.get("embeddings", "e").folder, "embeddings")
     assert arrays.strings(root, "description").tolist() == ["guardian", "", ""]
     found = query.open_embedding(store)
     assert found.descriptions == {"ENSG00000141510.4": "guardian", "ENSG00000198851": "", "king": ""}
@@ -170,7 +170,7 @@ def test_import__real_geneformer_dictionary_and_descriptions(tmp_path: Path) -> 
     vectors = np.random.default_rng(0).normal(size=(25_426, 3)).astype(np.float32)
     np.savez(tmp_path / "geneformer.npz", embeddings=vectors, ids=np.arange(25_426))
     answer = g2v(
-        *("import", tmp_path / "geneformer.npz", "--store", store.root, "--name", "geneformer", "--trust-pickle"),
+        *("import", tmp_path / "geneformer.npz", "--store", store.root.desk, "--name", "geneformer", "--trust-pickle"),
         *("--tokens", data("geneformer", "token_dictionary.pkl")),
         *("--descriptions", data("zador", "gene_descriptions.json.gz")),
     )
@@ -200,7 +200,7 @@ def test_plan__refuses_before_any_work(store: Store, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="truncate must be at least 1"):
         ImportSpec(file=str(good), name="e", truncate=0)
     imported.plan(store, ImportSpec(file=str(good), name="e"))
-    assert not (store.root / "embeddings").exists()
+    assert not (store.root.desk / "embeddings").exists()
 
 
 def test_import__bad_content_leaves_nothing(store: Store, tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_import__bad_content_leaves_nothing(store: Store, tmp_path: Path) -> Non
     summary = bring(store, file, "e")
     assert "'b' (row 2)" in summary.quarantined[0]["reason"]
     assert store.names("embeddings") == []
-    assert not list(store.root.glob("embeddings/*/*"))
+    assert not list(store.root.desk.glob("embeddings/*/*"))
     file.write_text("2 1\na 1\nb 2\n")
     assert bring(store, file, "e").made == ["e"]
     assert store.quarantined() == []

@@ -16,7 +16,8 @@ from g2v_dask import arrays, driver, parts
 from g2v_dask.cluster import Cluster
 from g2v_dask.driver import Summary
 from g2v_dask.errors import SpecError
-from g2v_dask.files import file_sha256, write_json
+from g2v_dask.files import file_sha256
+from g2v_dask.folders import write_json
 from g2v_dask.genes import GeneTable
 from g2v_dask.parts import Plan
 from g2v_dask.prepare import memory_bytes
@@ -141,7 +142,7 @@ def test_plan__the_shared_data_give_eleven_targets_and_four_refusals(tmp_path: P
 
 
 def test_plan__order_of_files_changes_no_digest(store: Store, apart: Store) -> None:
-    files = sorted(apart.root.parent.glob("*.tsv"))
+    files = sorted(apart.root.desk.parent.glob("*.tsv"))
     first, other = plan(store, *files), plan(store, *reversed(files))
     assert {t.name: t.digest for t in first.targets} == {t.name: t.digest for t in other.targets}
 
@@ -266,7 +267,7 @@ def test_ingest__a_series_equals_pandas_and_qnorm(real: tuple[Store, Plan, Summa
     genes = pd.Series(GeneTable.load().translate(single).symbols, index=single.index)
     order = pd.DataFrame({"gene": genes, "variance": wanted.var(axis=1)[genes.index], "probe": genes.index})
     best = order.sort_values(["gene", "variance", "probe"], ascending=[True, False, True]).drop_duplicates("gene")
-    root = arrays.open_group(real[0].get("expression", "GSE14520-GPL571").path, "expression")
+    root = arrays.open_group(real[0].get("expression", "GSE14520-GPL571").folder, "expression")
     assert arrays.strings(root, "gene_id").tolist() == best["gene"].tolist()
     assert arrays.strings(root, "sample_id").tolist() == probes.columns.tolist()
     np.testing.assert_allclose(arrays.values(root, "expression").T, wanted.loc[best["probe"]].to_numpy(), rtol=1e-6)
@@ -277,7 +278,7 @@ def test_ingest__the_same_command_again_is_fresh(real: tuple[Store, Plan, Summar
     again = driver.here(ingest, made_plan, opened)
     assert (sorted(again.fresh), again.made, again.parts_run) == (sorted(first.made), [], 0)
     assert again.exit_code == 3
-    assert not list((opened.root / ".work").glob("*"))
+    assert not list((opened.root.desk / ".work").glob("*"))
 
 
 # -- chunks -------------------------------------------------------------------------------------------------
@@ -292,11 +293,11 @@ def test_ingest__chunks_hold_at_most_4096_samples_and_one_tile_of_genes(
     drawn.index = [f"cell{k}" for k in range(len(drawn))]
     file = tmp_path / "cells.csv"
     drawn.to_csv(file, index_label="sample")
-    write_json(store.root / "g2v.json", {"format": 1, "tile": 16})
-    small = Store.open(store.root)
+    write_json(store.root, "g2v.json", {"format": 1, "tile": 16})
+    small = Store.open(store.root.desk)
     summary = take(small, file, samples_in_rows=True)
     assert summary.made == ["cells"]
-    root = arrays.open_group(small.get("expression", "cells").path, "expression")
+    root = arrays.open_group(small.get("expression", "cells").folder, "expression")
     assert root["expression"].shape == (4200, 40)
     assert root["expression"].chunks == (4096, 16)
     assert arrays.strings(root, "sample_id").tolist() == drawn.index.tolist()
@@ -304,7 +305,7 @@ def test_ingest__chunks_hold_at_most_4096_samples_and_one_tile_of_genes(
 
 
 def test_ingest__one_chunk_where_all_fits(real: tuple[Store, Plan, Summary]) -> None:
-    root = arrays.open_group(real[0].get("expression", "GSE55235").path, "expression")
+    root = arrays.open_group(real[0].get("expression", "GSE55235").folder, "expression")
     assert root["expression"].chunks == (30, 2048)
 
 
@@ -432,12 +433,12 @@ def test_ingest__ncbi_gene_info_in_place_of_the_bundled_table(
     ]
     (tmp_path / "gene_info").write_text(header + "".join(rows))
     assert take(store, file).made == ["by_entrez"]
-    bundled = arrays.strings(arrays.open_group(store.get("expression", "by_entrez").path, "expression"), "gene_id")
+    bundled = arrays.strings(arrays.open_group(store.get("expression", "by_entrez").folder, "expression"), "gene_id")
     assert bundled.tolist() == sorted(frame.index)
     summary = take(store, file, genes=str(tmp_path / "gene_info"))
     assert summary.replaced == ["by_entrez"]  # another gene table is another digest
     artifact = store.get("expression", "by_entrez")
-    genes = arrays.strings(arrays.open_group(artifact.path, "expression"), "gene_id")
+    genes = arrays.strings(arrays.open_group(artifact.folder, "expression"), "gene_id")
     assert genes.tolist() == sorted(f"my{g}" for g in frame.index)
     assert artifact.facts["steps"]["ids"]["entrez"] == 300
 
@@ -474,13 +475,13 @@ def test_ingest__a_gct_is_scattered_once_and_equals_its_tissues_apart(
     assert {store.get("expression", g).name: g for g in tissues} == {v: k for k, v in NAMES.items()}
     equal_to_separate(store, apart)
     for group, frame in tissues.items():
-        root = arrays.open_group(store.get("expression", group).path, "expression")
+        root = arrays.open_group(store.get("expression", group).folder, "expression")
         counts = pd.DataFrame(
             arrays.values(root, "counts").T, arrays.strings(root, "gene_id"), arrays.strings(root, "sample_id")
         )
         np.testing.assert_array_equal(counts.loc[frame.index, frame.columns], frame)
         assert store.get("expression", group).facts["group"] == group
-    assert not list((store.root / ".work").glob("*"))
+    assert not list((store.root.desk / ".work").glob("*"))
     again = take(store, gct, **split(gct))
     assert (len(again.fresh), again.parts_run, len(folders)) == (3, 0, 1)
 
@@ -489,7 +490,7 @@ def test_ingest__a_split_on_the_cluster(store: Store, apart: Store, gct: Path, c
     summary = driver.drive(ingest, plan(store, gct, **split(gct)), store, cluster, Display(quiet=True))
     assert (len(summary.made), summary.parts_run) == (3, 4)
     equal_to_separate(store, apart)
-    assert not list((store.root / ".work").glob("*"))
+    assert not list((store.root.desk / ".work").glob("*"))
 
 
 def test_ingest__a_run_that_ended_after_the_scatter_does_not_repeat_it(
@@ -498,10 +499,10 @@ def test_ingest__a_run_that_ended_after_the_scatter_does_not_repeat_it(
     made_plan = plan(store, gct, **split(gct))
     preparation = made_plan.targets[0]
     assert [t.kind for t in made_plan.targets] == ["", "expression", "expression", "expression"]
-    write_json(parts.owner_file(store, preparation), {"token": "dead"})
+    write_json(store.work(preparation.digest), parts.OWNER, {"token": "dead"})
     answer = parts.execute(ingest.run_part, store, preparation, 0, preparation.parts[0], "dead")
     assert answer["state"] == "done"
-    kept = store.work(preparation.digest) / "data"
+    kept = store.work(preparation.digest).desk / "data"
     assert len(list(kept.glob("group-*.f64"))) == 3
     summary = driver.drive(ingest, made_plan, store, cluster, Display(quiet=True))
     assert (len(summary.made), summary.parts_run, summary.parts_resumed) == (3, 3, 1)
@@ -516,9 +517,9 @@ def test_ingest__a_torn_scatter_is_done_again(
     (folders,) = scatters
     made_plan = plan(store, gct, **split(gct))
     preparation = made_plan.targets[0]
-    write_json(parts.owner_file(store, preparation), {"token": "dead"})
+    write_json(store.work(preparation.digest), parts.OWNER, {"token": "dead"})
     parts.execute(ingest.run_part, store, preparation, 0, preparation.parts[0], "dead")
-    next((store.work(preparation.digest) / "data").glob("group-*1.f64")).unlink()
+    next((store.work(preparation.digest).desk / "data").glob("group-*1.f64")).unlink()
     summary = driver.here(ingest, made_plan, store)
     assert (len(summary.made), summary.parts_resumed, len(folders)) == (3, 0, 2)
     equal_to_separate(store, apart)
@@ -545,7 +546,7 @@ def test_ingest__a_damaged_gct_quarantines_all_its_datasets(store: Store, gct: P
     assert sorted(q["name"] for q in summary.quarantined) == sorted(NAMES.values())
     announced = f"announces {len(lines) - 3:,} rows, found 897"
     assert all(announced in q["reason"] for q in summary.quarantined)
-    assert not list((store.root / ".work").glob("*"))
+    assert not list((store.root.desk / ".work").glob("*"))
     assert store.names("expression") == []
 
 

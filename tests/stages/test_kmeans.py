@@ -125,7 +125,7 @@ def test_plan__counts_the_bytes_of_its_method(store: Store, monkeypatch: pytest.
 
 def g2v(store: Store, *words: object) -> str:
     """What the command prints; an error of ours is raised."""
-    result = CliRunner().invoke(command, ["--store", str(store.root), "-q", *map(str, words)], standalone_mode=False)
+    result = CliRunner().invoke(command, ["--store", store.root.url, "-q", *map(str, words)], standalone_mode=False)
     if isinstance(result.exception, G2VError | click.ClickException):
         raise result.exception
     assert result.exception is None, result.exception

@@ -41,7 +41,7 @@ def make(store: Store, **more: Any) -> driver.Summary:
 def test_map__stores_places_in_the_order_of_the_embedding(store: Store) -> None:
     facts = make(store, method="pca").artifacts["e"]
     artifact = store.get("maps", "e")
-    assert [f.name for f in artifact.files] == ["part-0.parquet"]
+    assert artifact.names == ["data.parquet/part-0.parquet"]
     table = pq.read_table(artifact.path / "data.parquet")
     assert table.schema.equals(schema.MAP_PLACES, check_metadata=False)
     assert table["gene_id"].to_pylist() == GENES
@@ -117,7 +117,7 @@ def test_map__a_run_that_lost_the_work_stops_inside(store: Store, monkeypatch: p
         def report(done: int, total: int, note: str) -> None:
             told.append(done)
             if done == 50:
-                (work,) = (store.root / ".work").glob("*/owner.json")
+                (work,) = (store.root.desk / ".work").glob("*/owner.json")
                 work.write_text('{"token": "of another run"}')
             progress(done, total, note)
 

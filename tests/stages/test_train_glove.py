@@ -91,7 +91,7 @@ def data_of(store: Store, name: str = "e") -> dict[str, bytes]:
     found = made.data_files(artifact.path)
     everything = {p.relative_to(artifact.path).as_posix() for p in artifact.path.rglob("*") if p.is_file()}
     assert everything == {*found, "manifest.json"}  # no round leaves a file
-    assert not store.work(artifact.digest).exists()
+    assert not store.work(artifact.digest).desk.exists()
     forget(store, name)
     return found
 
@@ -214,7 +214,7 @@ def cut_off(plan_: Plan, store: Store, parts: int) -> int:
 
     with pytest.raises(InterruptError):
         driver.here(Stage, plan_, store)
-    return len(list(store.work(plan_.targets[0].digest).glob("round-*/part-*.json")))
+    return len(list(store.work(plan_.targets[0].digest).desk.glob("round-*/part-*.json")))
 
 
 @pytest.mark.parametrize("ended", [2, 9, 24, 44])
@@ -251,7 +251,7 @@ def test_train__interrupted_client_goes_on(store: Store, cluster: Cluster, whole
 def test_train__files_of_a_round_that_went_are_made_again(store: Store, whole: dict[str, bytes]) -> None:
     plan_ = plan(store, in_rounds=True)
     cut_off(plan_, store, 29)
-    folder = plan_.targets[0].folder(store)
+    folder = plan_.targets[0].folder(store).desk
     (folder / "logs" / "1-2.float32").unlink()
     (folder / "round-10" / "part-2.npz").write_bytes(b"cut")
     assert driver.here(train, plan_, store).parts_resumed == 27
@@ -261,7 +261,7 @@ def test_train__files_of_a_round_that_went_are_made_again(store: Store, whole: d
 def test_train__log_x_that_is_cut_while_it_is_read_is_no_silent_zero(store: Store) -> None:
     plan_ = plan(store, in_rounds=True)
     cut_off(plan_, store, 5)
-    tile = plan_.targets[0].folder(store) / "logs" / "0-1.float32"
+    tile = plan_.targets[0].folder(store).desk / "logs" / "0-1.float32"
     plain = train.next_round
 
     class Stage:
@@ -299,7 +299,7 @@ def test_train__one_part_goes_on_from_its_checkpoint(store: Store, optimizer: st
 
     with pytest.raises(InterruptError):
         driver.here(Stage, plan_, store)
-    scratch = store.work(plan_.targets[0].digest) / "scratch"
+    scratch = store.work(plan_.targets[0].digest).desk / "scratch"
     assert max(p.name for p in scratch.iterdir()) == "iteration-00004.npz"
     driver.here(train, plan_, store)
     assert data_of(store) == expected
@@ -314,7 +314,7 @@ def test_train__diverging_adagrad_keeps_its_checkpoint(store: Store, monkeypatch
         passes[0] += 1
         return plain(*given, **more) if passes[0] <= 5 else float("nan")
 
-    scratch = store.work(plan_.targets[0].digest) / "scratch"
+    scratch = store.work(plan_.targets[0].digest).desk / "scratch"
     with monkeypatch.context() as patch:
         patch.setattr(adagrad, "one_pass", breaks)
         with pytest.raises(G2VError, match="AdaGrad diverges: the loss is nan in iteration 6") as caught:
@@ -352,14 +352,14 @@ def test_card__says_how_it_was_made(store: Store, in_rounds: bool) -> None:  # n
     parameters = {"triangle": "both", "vectors": "sum", "optimizer": "als", "init": "svd", "x_max": 100.0}
     assert parameters.items() <= card["parameters"].items()
     assert "checkpoint" not in card["parameters"]
-    root = arrays.open_group(store.get("embeddings", "e").path, "embeddings")
+    root = arrays.open_group(store.get("embeddings", "e").folder, "embeddings")
     stored = {k: v for k, v in card.items() if k != "versions"}
     assert root.attrs["card"] == stored
     assert arrays.values(root, "vector").shape == (60, 6)
 
 
 def dense(store: Store, name: str) -> np.ndarray:
-    matrix = arrays.Cooccurrence(store.get("cooccurrence", name).path)
+    matrix = arrays.Cooccurrence(store.get("cooccurrence", name).folder)
     out = np.zeros((60, 60))
     for i, j in tiles.blocks(60, matrix.tile):
         left, right = tiles.span(60, matrix.tile, i), tiles.span(60, matrix.tile, j)
@@ -386,7 +386,7 @@ def test_train__no_seed_enters_but_the_digest(store: Store) -> None:
     for seed in (1, 2):
         here_ = driver.here(train, plan(store, in_rounds=True, seed=seed), store)
         assert here_.made == ["e"]
-        root = arrays.open_group(store.get("embeddings", "e").path, "embeddings")
+        root = arrays.open_group(store.get("embeddings", "e").folder, "embeddings")
         vectors.append(arrays.values(root, "vector").tobytes())
     assert vectors[0] == vectors[1]
 
@@ -412,7 +412,7 @@ def test_train__svd_takes_samples(store: Store) -> None:
     spec = TrainSpec(source="TCM", name="v", method="svd", components=5)
     card = driver.here(train, train.plan(store, spec), store).artifacts["v"]
     assert card["components"] == 5
-    root = arrays.open_group(store.get("embeddings", "v").path, "embeddings")
+    root = arrays.open_group(store.get("embeddings", "v").folder, "embeddings")
     assert np.isfinite(arrays.values(root, "vector")).all()
 
 
