@@ -114,7 +114,7 @@ def open_group(folder: Folder, kind: str) -> zarr.Group:
     try:
         folder.fetch(f"{FOLDER}/zarr.json")
     except FileNotFoundError as error:
-        msg = f"no Zarr data at {folder.url}/{FOLDER}: it is damaged; remove it with 'g2v rm' and make it again"
+        msg = f"no Zarr data at {(folder / FOLDER).url}: it is damaged; remove it with 'g2v rm' and make it again"
         raise StoreError(msg) from error
     source = str(folder.desk / FOLDER) if folder.is_local else Fetching(folder / FOLDER)
     root = zarr.open_group(source, mode="r", use_consolidated=False)
@@ -139,7 +139,7 @@ class Fetching(LocalStore):
             await asyncio.to_thread(self._folder.fetch, key)
         except FileNotFoundError as error:
             if "/c/" in f"/{key}":
-                msg = f"{self._folder.url}/{key} is missing; run the command that made it again"
+                msg = f"{(self._folder / key).url} is missing; run the command that made it again"
                 raise StoreError(msg) from error
             return None
         return await super().get(key, prototype, byte_range)

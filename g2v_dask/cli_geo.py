@@ -104,8 +104,6 @@ def _spec(options: dict[str, Any]) -> GeoSpec:
 
 
 def _root(store: str, *, create: bool = False) -> Folder:
-    from g2v_dask.folders import open_folder
     from g2v_dask.store import Store
 
-    Store.open(store, create=create)
-    return open_folder(store) / "geo"
+    return Store.open(store, create=create).root / "geo"

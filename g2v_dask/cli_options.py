@@ -80,7 +80,7 @@ def _options(
             click.option(f"--{flag}", field.name, flag_value=flag, default=None, help=f"values are {flag}: {text}")
             for flag in flags
         ]
-    shown = field.default not in (None, dataclasses.MISSING, "") and kind is not bool
+    shown = field.default not in (None, dataclasses.MISSING, "", ()) and kind is not bool
     if shown:
         text += f"  [default: {field.default:,}]" if kind is int else f"  [default: {field.default}]"
     if kind is bool:

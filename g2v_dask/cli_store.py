@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import click
 
-from g2v_dask.cli_options import json_option, store_of, store_option
+from g2v_dask.cli_options import display_of, json_option, store_of, store_option
 from g2v_dask.errors import SpecError
 from g2v_dask.options import check_name, nearest
 
@@ -80,6 +81,28 @@ def _kind_and_name(text: str) -> tuple[str, str]:
 
 @click.command()
 @store_option
-def verify(*, store: str) -> None:
-    """Check that what the manifests name is there, and what it was."""
-    store_of(store)
+@click.option("--deep", is_flag=True, help="read every file, and compare its sha256")
+@click.option("--repair", is_flag=True, help="make the parts of damaged files again, and put back what is the same")
+@click.option("-q", "--quiet", is_flag=True, help="no progress")
+@json_option
+def verify(*, store: str, deep: bool, repair: bool, quiet: bool, as_json: bool) -> None:
+    """Check that what the manifests name is there, and is what it was.
+
+    Of all artifacts that are current, and of what they were made from. Exit code 1 while there is damage.
+    """
+    from g2v_dask import report
+    from g2v_dask.flows import verify as flow
+
+    verdict = flow.verify(store, deep=deep, repair=repair, say=display_of(quiet=quiet).say)
+    rows = flow.rows(verdict.faults)
+    if as_json:
+        found = {k: v for k, v in vars(verdict).items() if k != "faults"}
+        click.echo(json.dumps({**found, "faults": rows, "exit_code": verdict.exit_code}, indent=1))
+    else:
+        if rows:
+            report.table(rows, ("artifact", "digest", "part", "file", "found", "state"))
+        how = "read" if deep else "looked at"
+        bad = sum(not f.repaired for f in verdict.faults)
+        state = f"{bad} damaged" if bad else "all whole"
+        click.echo(f"{verdict.artifacts} artifacts, {verdict.files} files ({verdict.bytes:,} bytes) {how}: {state}")
+    sys.exit(verdict.exit_code)

@@ -19,8 +19,8 @@ from distributed import as_completed
 
 from g2v_dask import parts
 from g2v_dask.cluster import Cluster
-from g2v_dask.errors import DamageError, G2VError
-from g2v_dask.folders import write_json
+from g2v_dask.errors import DamageError, G2VError, InputError
+from g2v_dask.folders import Folder, write_json
 from g2v_dask.parts import Part, Plan, Receipt, Refusal, Stage, Target
 from g2v_dask.progress import Display
 from g2v_dask.spec import ClusterSpec
@@ -348,6 +348,8 @@ class _Run:
             "made": {
                 "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 "part_seconds": sum(r["seconds"] for r in job.receipts.values()),
+                "rounds": job.round + 1,
+                "spec": None if target.spec is None else {type(target.spec).__name__: target.spec.as_json()},
                 **self.cluster.making,
             },
         }
@@ -391,6 +393,28 @@ def here(stage: Stage, plan: Plan, store: Store) -> Summary:
         run.landed(job, part, run.call(job, part))
     run.summary.seconds = time.monotonic() - started
     return run.summary
+
+
+def again(stage: Stage, target: Target, others: tuple[Target, ...], store: Store, numbers: set[int] | None) -> Folder:
+    """Does some parts of a target of one round again (all of any: None), in this process and in a store of its own.
+
+    Returns: where the files of those parts lie; nothing is committed but in that store.
+    Raises: InputError if a part refuses its input.
+    """
+    plan = Plan(stage=target.kind, targets=(*others, target))
+    if numbers is None or others:
+        summary = here(stage, plan, store)
+        for refused in summary.quarantined:
+            raise InputError(refused["reason"])
+    else:
+        run = _Run(stage=stage, plan=plan, store=store, cluster=Cluster(ClusterSpec()), display=Display(quiet=True))
+        job = _Job(target=target, round=0, parts=target.parts, receipts={})
+        run.take_over(job)
+        for part in (p for p in target.parts if p.number in numbers):
+            answer = run.call(job, part)
+            if answer["state"] != "done":
+                raise InputError(answer.get("reason", answer["state"]))
+    return target.folder(store)
 
 
 def preview(plan: Plan, store: Store) -> Iterator[dict[str, Any]]:

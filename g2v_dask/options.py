@@ -159,6 +159,11 @@ class Spec:
             raise SpecError(msg)
         return cls(**made)
 
+    def as_json(self) -> dict[str, Json]:
+        """The fields that are set, under users' names: ``build`` makes the same spec of them."""
+        held = {key_of(f): getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in held.items() if v is not None}
+
     def select(self, role: Role) -> dict[str, Json]:
         """The fields of one role that matter to this spec's method, under users' names, JSON-ready."""
         method = getattr(self, "method", None)

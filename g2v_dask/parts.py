@@ -20,6 +20,7 @@ from g2v_dask.errors import InputError
 from g2v_dask.files import digest_of, file_sha256
 from g2v_dask.folders import Folder, read_json, write_json
 from g2v_dask.machine import cores
+from g2v_dask.options import Spec
 from g2v_dask.store import Store
 
 OWNER = "owner.json"  # names the run which owns the work on a target
@@ -52,6 +53,7 @@ class Target:
     inputs: Mapping[str, str]  # what it is made from, to digests
     limits: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""  # where it comes from, for people: a file's path
+    spec: Spec | None = None  # by which the stage plans this target again, whatever else is in the store by then
     detail: Any = None  # what the stage's parts need to know; small, and a plain dataclass
     parts: tuple[Part, ...]  # of the first round
     after: tuple[str, ...] = ()  # digests of preparations

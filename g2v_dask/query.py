@@ -250,7 +250,7 @@ def _open_norms(index: Artifact) -> tuple[NDArray[np.float32], ...]:
             # copy on write: the kernels are compiled for arrays that may be written, and these never are
             bands.append(np.load(file, mmap_mode="c", allow_pickle=False))
         except (OSError, ValueError) as error:
-            msg = f"{index.folder.url}/{name} is missing or damaged ({error}); make it again: 'g2v index --norms'"
+            msg = f"{(index.folder / name).url} is missing or damaged ({error}); make it again: 'g2v index --norms'"
             raise StoreError(msg) from error
     return tuple(bands)
 

@@ -21,7 +21,7 @@ from g2v_dask.options import Json, Role, Spec, nearest, option, under
 class IngestSpec(Spec):
     """Expression files → ``expression/<dataset>``."""
 
-    files: tuple[str, ...] = option("files or glob patterns: series matrix, GCT, table, h5ad", path=True)
+    files: tuple[str, ...] = option("files, glob patterns or s3:// URLs: series matrix, GCT, table, h5ad", path=True)
     platforms: str | None = option("folder of platform tables, GPLxxx.tsv[.gz] or GEO's own", None, path=True)
     platform: str | None = option("platform (GPLxxx) of files that do not name one", None)
     genes: str | None = option("gene table, ours or NCBI's gene_info [bundled human genes]", None, path=True)

@@ -66,7 +66,7 @@ class Artifact:
         """
         sizes = self.folder.sizes()
         for entry in self.manifest["files"]:
-            size, file = sizes.get(entry["path"]), f"{self.folder.url}/{entry['path']}"
+            size, file = sizes.get(entry["path"]), (self.folder / entry["path"]).url
             if size != entry["bytes"]:
                 return f"{file} is missing" if size is None else f"{file} has {size} bytes, expected {entry['bytes']}"
         return None
@@ -351,7 +351,7 @@ class Store:
 
     def gc(self, *, young_seconds: float = YOUNG_SECONDS) -> list[str]:
         """Deletes what no HEAD reaches through the manifests' inputs, and work that is not young."""
-        keep = {(kind, name, digest[:12]) for kind, name, digest in self._reachable()}
+        keep = {(a.kind, a.name, a.digest[:12]) for a in self.reachable()}
         found = [
             (kind, name, version)
             for kind in schema.KINDS
@@ -371,19 +371,21 @@ class Store:
         age = (self.root / ".work" / digest12).age()
         return age is None or age > young_seconds
 
-    def _reachable(self) -> set[tuple[str, str, str]]:
-        seen: set[tuple[str, str, str]] = set()
+    def reachable(self) -> list[Artifact]:
+        """The current artifacts, and all that they were made from that is still there."""
+        found: dict[tuple[str, str, str], Artifact | None] = {}
         queue = [(k, n, d) for k in schema.KINDS for n in self.names(k) if (d := self.head(k, n))]
         while queue:
-            key = queue.pop()
-            artifact = None if key in seen else self.committed(*key)
-            seen.add(key)
-            if artifact is not None:
-                for target, digest in artifact.manifest["inputs"].items():
-                    kind, _, name = target.partition("/")
-                    if kind in schema.KINDS:
-                        queue.append((kind, name, digest))
-        return seen
+            new = [key for key in dict.fromkeys(queue) if key not in found]
+            found.update(zip(new, self.root.together(lambda key: self.committed(*key), new), strict=True))
+            queue = [
+                (kind, name, digest)
+                for artifact in (found[key] for key in new)
+                for target, digest in ({} if artifact is None else artifact.manifest["inputs"]).items()
+                for kind, _, name in [target.partition("/")]
+                if kind in schema.KINDS
+            ]
+        return [artifact for artifact in found.values() if artifact is not None]
 
     # -- work under way ----------------------------------------------------------------------------------
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from dask.system import CPU_COUNT
+from distributed.comm import CommClosedError
 
 from g2v_dask.cluster import local, remote, slurm
 from g2v_dask.cluster.agreement import LIBRARY_BYTES, agree, capacities
@@ -122,9 +124,15 @@ class Cluster:
 
 @contextmanager
 def connect(spec: ClusterSpec, announce: Any = None) -> Iterator[Cluster]:
-    """A cluster that is stopped at the end, whatever happens."""
+    """A cluster that is stopped at the end, whatever happens.
+
+    Raises: G2VError if its scheduler goes away.
+    """
     cluster = Cluster(spec, announce)
     try:
         yield cluster
+    except (CancelledError, CommClosedError) as error:  # what Dask makes of futures whose scheduler is lost
+        msg = f"the scheduler of {spec.address} is gone; when there is one again, the same command goes on where it was"
+        raise G2VError(msg) from error
     finally:
         cluster.close()

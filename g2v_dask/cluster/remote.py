@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +24,7 @@ def connect(spec: ClusterSpec, stack: ExitStack) -> distributed.Client:
     Raises: SpecError if TLS lacks a certificate; G2VError if no scheduler answers, it refuses us, or has no workers.
     """
     address = spec.address
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is our message, once
     security = credentials(spec) if address.startswith("tls://") else None
     try:
         with warnings.catch_warnings():  # what it would warn of is compared, with more, once all are there

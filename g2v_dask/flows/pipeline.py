@@ -15,7 +15,7 @@ from g2v_dask.cluster import Cluster, connect
 from g2v_dask.driver import Summary
 from g2v_dask.errors import InputError, SpecError
 from g2v_dask.flows import reports
-from g2v_dask.folders import Folder, open_folder
+from g2v_dask.folders import Folder
 from g2v_dask.geo.fetch import inputs
 from g2v_dask.options import Spec
 from g2v_dask.parts import Plan, Stage, Target
@@ -84,14 +84,9 @@ def run_steps(steps: Iterable[Step], members: Members, store: Store, there: Clus
     return summaries
 
 
-def url(store: Store) -> str:
-    """What a user writes to name a store."""
-    return open_folder(store.root).url
-
-
 def geo_folder(store: Store) -> Folder:
     """Where the files and the ledger of GEO's series lie."""
-    return open_folder(store.root) / "geo"
+    return store.root / "geo"
 
 
 def with_geo(spec: RunSpec, store: Store) -> RunSpec:
@@ -107,7 +102,7 @@ def with_geo(spec: RunSpec, store: Store) -> RunSpec:
         return spec.with_series(there.files, there.platforms)
     if not any(s.stage == "ingest" and s.values.get("files") for s in spec.steps):
         msg = (
-            f"{store.root} has no series of GEO yet; 'g2v reprocess SPEC.toml' searches, fetches and runs, "
+            f"{store.root.url} has no series of GEO yet; 'g2v reprocess SPEC.toml' searches, fetches and runs, "
             f"'g2v geo fetch' only fetches"
         )
         raise SpecError(msg)
@@ -275,16 +270,12 @@ def ready(
     before = create and not Store.open(url, imagine=True).exists()
     store = Store.open(url, create=create)
     try:
-        with _locked(store, wait=wait), connect(cluster, display.say) as there, reported(there, report):
+        with store.lock(wait=wait), connect(cluster, display.say) as there, reported(there, report):
             yield store, there
     except BaseException:
-        if before and not geo_folder(store).names():
+        if before:
             store.unmake()
         raise
-
-
-def _locked(store: Store, *, wait: bool) -> Any:
-    return open_folder(store.root).lock(wait=True) if wait else store.lock()
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from g2v_dask.driver import Summary
 from g2v_dask.errors import SpecError
 from g2v_dask.files import digest_of
 from g2v_dask.flows import pipeline, versions
-from g2v_dask.flows.held import held as _held
 from g2v_dask.flows.pipeline import Members
 from g2v_dask.folders import Folder, json_bytes, open_folder
 from g2v_dask.geo.fetch import Fetched, fetch
@@ -22,7 +21,7 @@ from g2v_dask.geo.search import search
 from g2v_dask.geo_spec import GateSpec, GeoSpec
 from g2v_dask.progress import Display
 from g2v_dask.report import body, escape, page
-from g2v_dask.report.reprocess import COUNTED, Head, Kept, Outcome, sheets
+from g2v_dask.report.reprocess import COUNTED, EACH, Head, Kept, Outcome, sheets
 from g2v_dask.report.sheets import Sheet
 from g2v_dask.spec import ClusterSpec, RunSpec, Step
 from g2v_dask.store import Artifact, Store
@@ -71,14 +70,14 @@ def run(
         fetched = fetch(pipeline.geo_folder(store), geo, found, say=display.say)
         ledger = Ledger(pipeline.geo_folder(store))
         whole = pipeline.with_geo(spec, store)
-        held = _held(store)
+        held = store.held()
         members = Members(held)
         steps, last = _apart(whole.steps)
         summaries = pipeline.run_steps(steps, members, held, there, display)
         heads = _heads(store, held, summaries)
         outcome = Outcome(
             at=at,
-            store=pipeline.url(store),
+            store=store.root.url,
             found=len(found),
             series={word: list(getattr(fetched, word)) for word in ("new", "changed", "gone", "failed", "no_table")},
             failures=_failures(ledger, fetched),
@@ -98,7 +97,7 @@ def run(
         if outcome.idle:
             display.say("nothing new; the last version stays")
         else:
-            _write(outcome, [open_folder(store.root) / REPORTS, *([open_folder(copies)] if copies else [])])
+            _write(outcome, [store.root / REPORTS, *([open_folder(copies)] if copies else [])])
     return outcome
 
 
@@ -175,21 +174,22 @@ def _datasets(
     moved = {h.key.partition("/")[2]: h for h in heads if h.key.startswith("expression/")}
     ingest = next(s for s in summaries if s.stage == "ingest")
     there = {*ingest.names, *(q["name"] for q in ingest.quarantined)}
-    series = {*ledger.entries()}
-    left = [a.name for a in store.artifacts("expression") if a.name not in there]
+    series = ledger.entries()
+    left = {*store.names("expression"), *(q["name"] for q in store.quarantined() if q["kind"] in EACH)} - there
     return {
         "new": [name for name, head in moved.items() if head.before is None],
         "changed": [name for name, head in moved.items() if head.before is not None],
-        "gone": [name for name in left if (m := OF_SERIES.search(name)) and m.group() in series],
+        "gone": [name for name in sorted(left) if (m := OF_SERIES.search(name)) and m.group() in series],
     }
 
 
 def _drop(store: Store, datasets: Iterable[str]) -> None:
-    """Removes what was made of each of these datasets; ``gc`` takes the data away later."""
+    """Removes what was made of each of these datasets, and what is said of it; ``gc`` takes the data away later."""
     for dataset in datasets:
-        for kind in ("pairs", "expression"):  # while the expression is there, a run that was cut off goes on
+        for kind in reversed(EACH):  # while the expression is there, a run that was cut off goes on
             if store.head(kind, dataset) is not None:
                 store.remove(kind, dataset)
+            store.pardon(kind, dataset)
 
 
 def _failures(ledger: Ledger, fetched: Fetched) -> dict[str, str]:

@@ -86,6 +86,9 @@ class Folder(Protocol):
     def send(self, *names: str) -> None:
         """Puts files of the desk in place, each whole: on the disk, or in the bucket, when this returns."""
 
+    def leave(self) -> None:
+        """Removes the copies that lie on the desk of this mark; of a local folder there are none."""
+
     def together(self, do: Callable[[T], U], items: Iterable[T]) -> list[U]:
         """``do`` of each item, in order; at once where each waits for an answer from afar."""
 
@@ -110,10 +113,10 @@ def read_json(folder: Folder, name: str) -> dict[str, Any] | None:
     try:
         value = json.loads(raw)
     except ValueError as error:
-        msg = f"{folder.url}/{name} is not readable as JSON ({error}); the store is damaged there: remove that artifact"
+        msg = f"{(folder / name).url} is not readable as JSON ({error}); it is damaged: remove that artifact"
         raise StoreError(msg) from error
     if not isinstance(value, dict):
-        msg = f"{folder.url}/{name} must hold a JSON object, found {type(value).__name__}"
+        msg = f"{(folder / name).url} must hold a JSON object, found {type(value).__name__}"
         raise StoreError(msg)
     return value
 

@@ -44,9 +44,3 @@ def _sweep(place: Path) -> None:
         used = stamp.stat().st_mtime if stamp.exists() else folder.stat().st_mtime
         if time.time() - used > KEPT_SECONDS:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def leave(bucket: str, mark: str) -> None:
-    """Removes what lies under a mark."""
-    shutil.rmtree(cache() / bucket / mark, ignore_errors=True)
-    desk.cache_clear()

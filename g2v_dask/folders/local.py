@@ -142,6 +142,9 @@ class LocalFolder:
             with (self.root / name).open("rb") as stream:
                 os.fsync(stream.fileno())
 
+    def leave(self) -> None:
+        """There are no copies."""
+
     def together(self, do: Callable[[T], U], items: Iterable[T]) -> list[U]:
         """One after the other: a disk does not wait."""
         return [do(item) for item in items]

@@ -181,7 +181,7 @@ class S3Folder:
         names = list(self.sizes())
         self.remove(*(n for n in names if n == "manifest.json"))
         self.remove(*names)
-        shutil.rmtree(self.desk, ignore_errors=True)
+        self.leave()
 
     def keep_only(self, names: Iterable[str]) -> None:
         """Removes every other object below."""
@@ -212,6 +212,10 @@ class S3Folder:
         with _told(f"{self.url} {name}"):
             file = str(self.desk / name)
             _client(self.endpoint).upload_file(file, self.bucket, self._prefix + name, Config=_ONE_THREAD)
+
+    def leave(self) -> None:
+        """Removes what lies on its desk."""
+        shutil.rmtree(self.desk, ignore_errors=True)
 
     def together(self, do: Callable[[T], U], items: Iterable[T]) -> list[U]:
         """Some at once."""

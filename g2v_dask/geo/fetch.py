@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from g2v_dask.errors import StoreError
+from g2v_dask.files import digest_of
 from g2v_dask.folders import Folder
-from g2v_dask.folders.base import Check
 from g2v_dask.geo import contents, layout
 from g2v_dask.geo.contents import Seen
 from g2v_dask.geo.download import Wanted, download
@@ -60,7 +60,7 @@ def fetch(root: Folder, spec: GeoSpec, found: Sequence[Found], *, say: Callable[
         root.desk.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unwritten(root, error) from error
-    with root.lock() as held:  # two would write the same partial files
+    with root.lock():  # two would write the same partial files
         ledger = Ledger(root)
         before = ledger.entries()
         entries = _looked_at(before, spec, found)
@@ -68,10 +68,10 @@ def fetch(root: Folder, spec: GeoSpec, found: Sequence[Found], *, say: Callable[
         for accession in fresh:
             _put(ledger, entries[accession])  # a run that is cut off has said what it was about
         say(f"{len(entries):,} series to look at, {len(fresh):,} of them for the first time")
-        return _look_at_all(Run.of(root, spec, entries), entries, held, say)
+        return _look_at_all(Run.of(root, spec, entries), entries, say)
 
 
-def _look_at_all(run: Run, entries: Mapping[str, Entry], held: Check, say: Callable[[str], None]) -> Fetched:
+def _look_at_all(run: Run, entries: Mapping[str, Entry], say: Callable[[str], None]) -> Fetched:
     """All series, several at a time; ends early only where nothing can be written."""
     outcomes: dict[str, list[str]] = {}
     with ThreadPoolExecutor(run.spec.parallel) as pool:
@@ -79,7 +79,7 @@ def _look_at_all(run: Run, entries: Mapping[str, Entry], held: Check, say: Calla
             futures = {pool.submit(run.look, entry): entry for entry in entries.values()}
             for count, future in enumerate(as_completed(futures), 1):
                 old, now = futures[future], future.result()
-                held()
+                run.ledger.root.check_lock()
                 outcome = _outcome(old, now)
                 outcomes.setdefault(outcome, []).append(now.accession)
                 if now.tries or now.state is not old.state or outcome == "changed":
@@ -94,13 +94,13 @@ def _look_at_all(run: Run, entries: Mapping[str, Entry], held: Check, say: Calla
 def inputs(root: Folder) -> Inputs:
     """The matrices and counts of all series in state ``fetched``, and the local folder of their platforms."""
     files = root / "files"
-    entries = Ledger(root).entries().values()
-    names = [f.name for e in entries if e.state is State.FETCHED for f in e.files if _is_input(f)]
-    platforms = files / layout.PLATFORMS
+    fetched = [f for e in Ledger(root).entries().values() if e.state is State.FETCHED for f in e.files]
+    annotations = {f.name.removeprefix(f"{layout.PLATFORMS}/"): f.sha256 for f in fetched if f.kind == "annotation"}
+    platforms = (files / layout.PLATFORMS).marked(digest_of(annotations))
     platforms.desk.mkdir(parents=True, exist_ok=True)
-    for name in platforms.names():
-        platforms.fetch(name)
-    return Inputs(files=tuple(f"{files.url}/{name}" for name in names), platforms=str(platforms.desk))
+    platforms.fetch(*(n for n in platforms.names() if n in annotations))
+    named = tuple((files / f.name).url for f in fetched if _is_input(f))
+    return Inputs(files=named, platforms=str(platforms.desk))
 
 
 def _is_input(file: File) -> bool:

@@ -99,7 +99,7 @@ class Ledger:
     def entries(self) -> dict[str, Entry]:
         """All of them, in order of accession number."""
         names = (n.removesuffix(".json") for n in self._folder.names() if n.endswith(".json"))
-        found = (self.get(n) for n in layout.in_order(n for n in names if layout.is_series(n)))
+        found = self._folder.together(self.get, layout.in_order(n for n in names if layout.is_series(n)))
         return {e.accession: e for e in found if e is not None}
 
     def get(self, accession: str) -> Entry | None:

@@ -41,12 +41,16 @@ def search(spec: GeoSpec) -> tuple[Found, ...]:
 
     Raises: SpecError if NCBI does not know a field of the query; SearchError if it cannot be asked.
     """
-    asked = term(spec)
     utils = Utilities.of(spec)
     try:
-        return _all(utils, asked)
+        return _all(utils, term(spec))
     except WebError as fault:
         msg = f"the search failed: {fault}; try again later, or check search-url"
+        raise SearchError(utils.scrubbed(msg)) from None
+    except SpecError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"the search failed: {spec.search_url} gave an answer of another form ({type(error).__name__}: {error})"
         raise SearchError(utils.scrubbed(msg)) from None
 
 

@@ -129,6 +129,7 @@ class Web:
                 data=form,
                 headers=headers,
                 stream=True,
+                allow_redirects=form is None,  # a form may hold a key: it goes to no other host
                 timeout=(min(CONNECT_SECONDS, self.timeout_seconds), self.timeout_seconds),
             )
         except BROKEN as error:

@@ -11,6 +11,7 @@ all members anew, by one BLAS.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -87,6 +88,7 @@ def plan(store: Store, spec: CooccurSpec) -> Plan:
         version=VERSION,
         identity=identity,
         inputs={m.key: m.digest for m in members},
+        spec=dataclasses.replace(spec, datasets=tuple(m.name for m in members)),
         detail=detail,
         parts=_parts(spec.name, detail, int(np.count_nonzero(kept))),
         same_blas=not exact,

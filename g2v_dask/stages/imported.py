@@ -56,6 +56,7 @@ def plan(store: Store, spec: ImportSpec) -> Plan:
         identity={"tile": store.tile, **spec.select("identity")},
         # under what each file is to the vectors: a names file in place of a dictionary is another import
         inputs={f"{role}:{path.name}": _sha256(path) for role, path in {"file": file, **beside}.items() if path},
+        spec=spec,
         detail=detail,
         parts=(Part(number=0, bytes=3 * file.stat().st_size, label=f"{spec.name} from {file.name}"),),
     )

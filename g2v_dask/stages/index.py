@@ -5,6 +5,7 @@ A part is a shard, or a band of inverse lengths: genes in the order of their ids
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -56,6 +57,7 @@ def plan(store: Store, spec: IndexSpec) -> Plan:
         version=VERSION,
         identity=spec.select("identity"),
         inputs={source.key: source.digest},
+        spec=dataclasses.replace(spec, name=source.name),
         detail=Detail(embedding=source, shard_rows=spec.shard_rows, shards=shards),
         parts=(
             *(Part(number=n, bytes=need, label=f"{source.name}, shard {n}") for n in range(shards)),

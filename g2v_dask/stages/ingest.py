@@ -18,7 +18,8 @@ import numpy as np
 from g2v_dask import arrays, platforms
 from g2v_dask.errors import InputError, SpecError, StoreError
 from g2v_dask.files import digest_of, file_sha256
-from g2v_dask.folders import Folder
+from g2v_dask.folders import Folder, inputs
+from g2v_dask.folders.inputs import Input
 from g2v_dask.genes import BUNDLED, GeneTable
 from g2v_dask.kernels import normalise
 from g2v_dask.options import check_name
@@ -43,6 +44,7 @@ next_round = one_round
 class Detail:
     """What a part needs to know: a dataset, or the datasets of a file to scatter."""
 
+    file: Input
     sources: tuple[Source, ...]
     spec: IngestSpec
     file_sha256: str
@@ -56,7 +58,8 @@ def plan(store: Store, spec: IngestSpec) -> Plan:
 
     Raises: SpecError if two inputs give datasets of one name, or a file is not there.
     """
-    files = expand_files(spec.files)
+    named = {file.path(): file for file in inputs.find(spec.files)}
+    files = tuple(named)
     hashes = lru_cache(file_sha256)
     genes = _gene_table(spec)
     _check_paths(spec)
@@ -67,15 +70,15 @@ def plan(store: Store, spec: IngestSpec) -> Plan:
             sources += formats.scan(file, spec)
         except InputError as error:
             title = spec.name_prefix + stem(file)
-            refused.append(_refusal(safe_name(title), title, file, str(error)))
+            refused.append(_refusal(safe_name(title), title, named[file], str(error)))
     _check_names([*((s.name, _origin(s)) for s in sources), *((r.name, r.source) for r in refused)])
     targets: list[Target] = []
     for file in files:
         of_file = [s for s in sources if s.path == file]
         wanted = [s for s in of_file if s.n_samples >= spec.min_samples]
-        refused += [_too_few(s, spec) for s in of_file if s.n_samples < spec.min_samples]
+        refused += [_too_few(s, spec, named[file]) for s in of_file if s.n_samples < spec.min_samples]
         if wanted:
-            targets += _targets(store, spec, wanted, (genes, hashes(genes)), hashes)
+            targets += _targets(store, spec, wanted, named[file], (genes, hashes(genes)), hashes)
     return Plan(stage="ingest", targets=tuple(targets), refused=tuple(refused))
 
 
@@ -116,32 +119,37 @@ def _origin(source: Source) -> str:
     return str(source.path) + (f" (group {source.group!r})" if source.group is not None else "")
 
 
-def _refusal(name: str, title: str, source: Path, reason: str) -> Refusal:
-    return Refusal(kind="expression", name=name, title=title, source=str(source), reason=reason)
+def _refusal(name: str, title: str, source: Input, reason: str) -> Refusal:
+    return Refusal(kind="expression", name=name, title=title, source=source.url, reason=reason)
 
 
-def _too_few(source: Source, spec: IngestSpec) -> Refusal:
+def _too_few(source: Source, spec: IngestSpec, file: Input) -> Refusal:
     reason = (
         f"{source.n_samples} samples, fewer than {spec.min_samples}; correlations of so few are noise "
         f"(--min-samples takes it all the same)"
     )
-    return _refusal(source.name, source.title, source.path, reason)
+    return _refusal(source.name, source.title, file, reason)
 
 
 def _targets(
-    store: Store, spec: IngestSpec, sources: list[Source], genes: tuple[Path, str], hashes: Callable[[Path], str]
+    store: Store,
+    spec: IngestSpec,
+    sources: list[Source],
+    named: Input,
+    genes: tuple[Path, str],
+    hashes: Callable[[Path], str],
 ) -> Iterator[Target]:
     """The targets of one file."""
     file = sources[0].path
-    spec = dataclasses.replace(spec, files=(str(file),))  # a part needs no list of all the others
-    preparation = _preparation(spec, sources, genes, hashes(file))
+    spec = dataclasses.replace(spec, files=(named.url,))  # a part needs no list of all the others
+    preparation = _preparation(spec, sources, named, genes, hashes(file))
     if preparation is not None:
         yield preparation
     for source in sources:
-        inputs = {"file": hashes(file), "genes": genes[1]}
+        digests = {"file": hashes(file), "genes": genes[1]}
         platform = _platform_file(spec, source)
         if platform is not None:
-            inputs[f"platform {source.platform}"] = hashes(platform)
+            digests[f"platform {source.platform}"] = hashes(platform)
         yield Target(
             kind="expression",
             name=source.name,
@@ -154,9 +162,11 @@ def _targets(
                 "tile": store.tile,
             },
             limits=spec.select("limit"),
-            source=str(file),
-            inputs=inputs,
+            source=named.url,
+            inputs=digests,
+            spec=spec,
             detail=Detail(
+                file=named,
                 sources=(source,),
                 spec=spec,
                 file_sha256=hashes(file),
@@ -169,18 +179,20 @@ def _targets(
         )
 
 
-def _preparation(spec: IngestSpec, sources: list[Source], genes: tuple[Path, str], digest: str) -> Target | None:
+def _preparation(
+    spec: IngestSpec, sources: list[Source], file: Input, genes: tuple[Path, str], digest: str
+) -> Target | None:
     """The scatter of a text file that holds several datasets; h5ad files are read by sample at once."""
     if len(sources) < 2 or sources[0].format == "h5ad":
         return None
     return Target(
         kind="",
         name=safe_name(stem(sources[0].path)),
-        title=str(sources[0].path),
+        title=file.url,
         version=VERSION,
         identity={"groups": digest_of([[s.name, s.samples, s.columns] for s in sources])},
         inputs={"file": digest},
-        detail=Detail(sources=tuple(sources), spec=spec, file_sha256=digest, genes=genes),
+        detail=Detail(file=file, sources=tuple(sources), spec=spec, file_sha256=digest, genes=genes),
         parts=(Part(number=0, bytes=SCATTER_BYTES, label=f"scatter {sources[0].path.name}"),),
     )
 
@@ -208,11 +220,14 @@ def _need(source: Source) -> int:
 def run_part(work: Work) -> Output:
     """Reads, normalises and writes one dataset; or scatters a file."""
     detail: Detail = work.target.detail
-    source = detail.sources[0]
+    sources = detail.sources
     if detail.scattered is None:
-        _check_unchanged(source.path, detail.file_sha256)
+        path = detail.file.path()
+        _check_unchanged(path, detail.file_sha256)
+        sources = tuple(dataclasses.replace(s, path=path) for s in sources)  # a machine's own copy
+    source = sources[0]
     if not work.target.kind:
-        scatter.scatter(detail.sources, work.desk)
+        scatter.scatter(sources, work.desk)
         return Output(files=tuple(sorted(p for p in work.desk.iterdir() if p.suffix != ".tmp")))
     genes = _genes(*detail.genes)
     platform = None if detail.platform is None else _platform(*detail.platform)

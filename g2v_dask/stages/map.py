@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -52,6 +53,7 @@ def plan(store: Store, spec: MapSpec) -> Plan:
         version=VERSION,
         identity=spec.select("identity"),
         inputs={source.key: source.digest},
+        spec=dataclasses.replace(spec, name=source.name, to=name),
         detail=Detail(embedding=source, spec=spec),
         parts=(Part(number=0, bytes=maps.memory_bytes(genes, components, spec), label=name),),
         same_blas=True,

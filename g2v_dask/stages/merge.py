@@ -7,6 +7,7 @@ From scratch gives the same bytes.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,7 @@ def plan(store: Store, spec: MergeSpec) -> Plan:
         version=VERSION,
         identity={"tile": tile},
         inputs={m.key: m.digest for m in members},
+        spec=dataclasses.replace(spec, datasets=tuple(m.name for m in members)),
         detail=Detail(
             genes=genes,
             tile=tile,

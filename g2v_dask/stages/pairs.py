@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Mapping
@@ -56,6 +57,7 @@ def plan(store: Store, spec: PairsSpec) -> Plan:
                 identity=spec.select("identity"),
                 limits=spec.select("limit"),
                 inputs={artifact.key: artifact.digest},
+                spec=dataclasses.replace(spec, datasets=(artifact.name,)),
                 detail=Detail(expression=artifact, spec=spec),
                 parts=(part,),
             )

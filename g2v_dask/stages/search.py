@@ -8,6 +8,7 @@ eight times as many. A block's genes lie a stride apart, so that blocks are alik
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ def plan(store: Store, spec: Spec) -> Plan:
         version=VERSION,
         identity={"question": SUFFIX[type(spec)], "biotype": spec.biotype, **spec.select("identity")},
         inputs=inputs,
+        spec=dataclasses.replace(spec, name=source.name),
         detail=Detail(embedding=source, spec=spec, rounds=rounds, questions=questions),
         parts=rounds[0],
     )

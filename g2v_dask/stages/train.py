@@ -5,6 +5,7 @@ One part with checkpoints; of GloVe on many genes, rounds of row bands (``models
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -66,6 +67,7 @@ def plan(store: Store, spec: TrainSpec) -> Plan:
         version=VERSION,
         identity={**spec.select("identity"), **({} if solver is None else {"solver": solver})},
         inputs={source.key: source.digest},
+        spec=dataclasses.replace(spec, source=detail.cooccurrence.name),
         detail=detail,
         parts=_first_parts(detail),
         same_blas=spec.method != "skipgram",

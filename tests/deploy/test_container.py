@@ -55,7 +55,8 @@ class Image:
 
     def variables(self) -> dict[str, str]:
         ours = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
-        return ours | {"PATH": self.base_path(), "PIP_NO_COMPILE": "1"} | self.environment  # half of pip's time
+        # "no" compiles nothing, which pip reads the wrong way round; the image does compile
+        return ours | {"PATH": self.base_path(), "PIP_NO_COMPILE": "no"} | self.environment
 
     def run(self, command: str) -> str:
         """Output of a command, which must succeed."""

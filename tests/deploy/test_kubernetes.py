@@ -325,7 +325,7 @@ def test_commands__scheduler_is_healthy_finds_its_worker_and_serves_a_run(tmp_pa
     ports = ["--host", "127.0.0.1", "--port", str(port), "--dashboard-address", f"127.0.0.1:{dashboard}"]
     commands = [
         [*scheduler["command"], *ports],
-        [*worker, "--local-directory", str(tmp_path), "--memory-limit", "1GiB"],
+        [*worker, "--local-directory", str(tmp_path), "--memory-limit", "2GiB"],
     ]
     started = []
     try:

@@ -105,6 +105,15 @@ def test_search__refuses_a_page_that_lacks_records(full: Geo) -> None:
         search(spec(full))
 
 
+@pytest.mark.parametrize(
+    "text", [b'{"esearchresult": {"count": "3"}}', b'{"esearchresult": {"count": "many"}}', b"[]", b'"yes"']
+)
+def test_search__answer_of_another_form(full: Geo, text: bytes) -> None:
+    full.always["esearch.fcgi"] = Fault(text=text)
+    with pytest.raises(SearchError, match="of another form"):
+        search(spec(full))
+
+
 def test_search__refuses_a_field_that_was_dropped(full: Geo) -> None:
     with pytest.raises(SpecError, match="does not know the field BOGUS"):
         search(spec(full, query="liver[BOGUS]"))
