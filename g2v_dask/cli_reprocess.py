@@ -70,8 +70,10 @@ def _show_plan(plan: dict[str, list[dict[str, Any]]], *, as_json: bool) -> None:
     click.echo(f"series: {', '.join(f'{number:,} {state}' for state, number in states.items()) or 'none found'}")
     if others := [row for row in plan["series"] if row["state"] != "fetched"]:
         report.table(others, ("accession", "samples", "state"))
-    shown = [{**row, "note": row.get("reason", row.get("note", ""))} for row in plan["stages"]]
-    report.table(shown, ("stage", "name", "parts", "bytes", "state", "note"))
+    due = [{**row, "note": row.get("reason", row.get("note", ""))} for row in plan["stages"] if row["state"] != "fresh"]
+    click.echo(f"of what is fetched already: {len(plan['stages']) - len(due):,} fresh, {len(due):,} to do")
+    if due:
+        report.table(due, ("stage", "name", "parts", "bytes", "state", "note"))
 
 
 def _show(outcome: Any) -> None:

@@ -89,7 +89,8 @@ class Store:
 
     root: Folder
     tile: int
-    moved: dict[tuple[str, str], str] | None = field(default=None, compare=False)  # of a ``held`` view
+    moved: dict[tuple[str, str], str] | None = field(default=None, compare=False)  # of a view: HEADs that differ
+    alone: bool = field(default=False, compare=False)  # of a view: there are no others
 
     # -- opening ----------------------------------------------------------------------------------------
 
@@ -143,9 +144,9 @@ class Store:
         return replace(self, moved={})
 
     def pinned(self, heads: Mapping[str, str]) -> Store:
-        """A view in which these artifacts (``kind/name``) have these digests."""
+        """A view in which these artifacts (``kind/name``) have these digests, and there are no others."""
         found = {(kind, name): digest for key, digest in heads.items() for kind, _, name in [key.partition("/")]}
-        return replace(self, moved=found)
+        return replace(self, moved=found, alone=True)
 
     def publish(self) -> None:
         """Moves the HEADs that were moved in this view, for all; those that others build on come first."""
@@ -165,6 +166,8 @@ class Store:
         """The digest that is current under a name."""
         if self.moved is not None and (kind, name) in self.moved:
             return self.moved[kind, name]
+        if self.alone:
+            return None
         found = read_json(self.root / kind / check_name(name), "HEAD")
         return None if found is None else str(found["digest"])
 
@@ -235,7 +238,8 @@ class Store:
     def names(self, kind: str) -> list[str]:
         """The names that have a current artifact, sorted."""
         moved = {name for k, name in self.moved or () if k == kind}
-        found = [name for name in (self.root / kind).names() if name not in moved]
+        there = [] if self.alone else (self.root / kind).names()
+        found = [name for name in there if name not in moved]
         heads = self.root.together(lambda name: self.head(kind, name), found)
         return sorted([*moved, *(name for name, head in zip(found, heads, strict=True) if head is not None)])
 
@@ -324,7 +328,8 @@ class Store:
             # an upload is checked by the service when it is taken in
             if size != entry["bytes"] or (folder.is_local and file_sha256(folder.fetch(name)) != entry["sha256"]):
                 state = "missing" if size is None else f"damaged ({size} bytes, {entry['bytes']} written)"
-                msg = f"{artifact.key}: part {entry['part']}: {name} is {state}; run the same command again"
+                where = f"{artifact.key}: part {entry['part']}: {(folder / name).url}"
+                msg = f"{where} is {state}; run the same command again"
                 raise DamageError(msg)
         folder.keep_only(artifact.names)
         self.root.check_lock()

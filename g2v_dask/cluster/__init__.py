@@ -107,11 +107,12 @@ class Cluster:
             self._fitting = fitting
 
     def check_blas(self, label: str) -> None:
-        """Refuses workers whose BLAS would give other bits.
+        """Refuses workers whose BLAS would give other bits; those that came since we connected are compared, too.
 
-        Raises: G2VError listing the kernels.
+        Raises: G2VError listing the kernels, or how the workers differ.
         """
-        kernels = self.making["blas"]
+        now = agree(self.client)
+        self.making["blas"] = kernels = now["blas"] or self.making["blas"]
         if len(kernels) > 1:
             msg = f"{label} needs workers with one BLAS library and kernel, found {'; '.join(kernels)}"
             raise G2VError(msg)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import distributed
 from distributed.security import Security
+from distributed.utils import silence_logging_cmgr
 from distributed.versions import VersionMismatchWarning
 
 from g2v_dask.errors import G2VError, SpecError
@@ -24,7 +25,7 @@ def connect(spec: ClusterSpec, stack: ExitStack) -> distributed.Client:
     Raises: SpecError if TLS lacks a certificate; G2VError if no scheduler answers, it refuses us, or has no workers.
     """
     address = spec.address
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is our message, once
+    stack.enter_context(silence_logging_cmgr(logging.CRITICAL))  # what goes wrong is our message, once
     security = credentials(spec) if address.startswith("tls://") else None
     try:
         with warnings.catch_warnings():  # what it would warn of is compared, with more, once all are there

@@ -12,7 +12,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,7 +160,8 @@ def _reaper(name: str) -> subprocess.Popen[bytes]:
 def _end(reaper: subprocess.Popen[bytes]) -> None:
     assert reaper.stdin is not None
     reaper.stdin.close()
-    reaper.wait(END_SECONDS)
+    with suppress(subprocess.TimeoutExpired):  # it goes on without us
+        reaper.wait(END_SECONDS)
 
 
 def _await_first(

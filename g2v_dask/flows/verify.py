@@ -114,8 +114,9 @@ def _repaired(store: Store, artifact: Artifact, faults: list[Fault]) -> list[Fau
         with tempfile.TemporaryDirectory(prefix="g2v-repair-") as scratch:
             made = _again(store, artifact, {f.part for f in faults}, Path(scratch))
             return [_put_back(artifact, fault, made) for fault in faults]
-    except (G2VError, OSError) as error:
-        return [replace(f, note=str(error)) for f in faults]
+    except Exception as error:  # noqa: BLE001  (what cannot be repaired is told, and the others are tried)
+        note = str(error) if isinstance(error, G2VError | OSError) else f"{type(error).__name__}: {error}"
+        return [replace(f, note=note) for f in faults]
 
 
 def _again(store: Store, artifact: Artifact, numbers: set[int], scratch: Path) -> Folder:

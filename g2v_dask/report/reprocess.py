@@ -161,7 +161,7 @@ def sheets(outcome: Outcome) -> list[Sheet]:
 def summary(outcome: Outcome) -> Sheet:
     """What came, what went and what is there, in one table; above it whether it is published."""
     rows = [
-        *((f"series {word.replace('_', ' ')}", str(len(outcome.series[word]))) for word in outcome.series),
+        *((f"series {word.replace('_', ' ')}, in this run", str(len(outcome.series[word]))) for word in outcome.series),
         *((f"datasets {word}", str(len(outcome.datasets[word]))) for word in outcome.datasets),
         ("datasets quarantined", str(len(outcome.quarantined))),
         *(_count(head, word) for head in outcome.heads for word in head.counts["after"]),

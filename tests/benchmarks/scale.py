@@ -10,8 +10,9 @@ whole       ingest, pairs, merge, train (SVD, and skip-gram of one pass), index:
 pairs       pairs and merge of 100, 300 and 984 studies on two workers of 2 GB each, all made anew each time; and of the
             fewest on one worker. Their expression is committed straight into a store, as 984 files of 54,675 probes would
             be tens of GB.
-parts       an empty plan on a scheduler and workers that are processes of their own: tasks a second, and memory (PSS)
-            when a hundredth, a tenth, half and all of the parts have landed.
+parts       an empty plan on a scheduler and workers that are processes of their own: tasks a second, and memory (USS,
+            which other processes do not sway) when a hundredth, a tenth, half and all of the parts have landed; a
+            part's share of its growth is from the second of these on.
 simulation  computed from what ``pairs`` and ``parts`` measured (``scale_simulation``): first one and two workers, beside the
             real runs; then up to 256.
 
@@ -77,9 +78,7 @@ def whole(options: argparse.Namespace) -> Record:
     folder, store = options.folder / "series", options.folder / "store-whole"
     say(f"series matrices of {options.studies} studies")
     with seconds_of(out, "writing_series_seconds"):
-        files = scale_studies.write_series(
-            folder, options.studies, n_probes=options.probes, most=options.most_samples
-        )
+        files = scale_studies.write_series(folder, options.studies, n_probes=options.probes, most=options.most_samples)
     out["series_bytes"] = sum(f.stat().st_size for f in files)
     shutil.rmtree(store, ignore_errors=True)
     spec = {
@@ -119,9 +118,7 @@ def pairs(options: argparse.Namespace) -> Record:
     store = options.folder / "store-pairs"
     say(f"expression of {sizes[-1]} studies")
     with seconds_of(out, "writing_expression_seconds"):
-        names = scale_studies.write_expression(
-            store, sizes[-1], genes=options.genes, most=options.most_samples
-        )
+        names = scale_studies.write_expression(store, sizes[-1], genes=options.genes, most=options.most_samples)
     out["expression_bytes"] = size(store)
     out["runs"] = []
     for studies, workers in [(sizes[0], 1), *((s, WORKERS) for s in sizes)]:
@@ -179,10 +176,10 @@ def parts(options: argparse.Namespace) -> Record:
             out[key] = scale_run.child("empty", store=str(store), parts=number, address=address, scheduler_pid=pid)
         shutil.rmtree(store)
     marks = out["empty_plan"]["marks"]
-    early, late = marks[0], marks[-1]
+    early, late = marks[min(1, len(marks) - 1)], marks[-1]
     landed = max(1, late["parts"] - early["parts"])
     out["bytes_a_part"] = {
-        name: round((late["pss_bytes"][name] - early["pss_bytes"][name]) / landed, 1) for name in early["pss_bytes"]
+        name: round((late["uss_bytes"][name] - early["uss_bytes"][name]) / landed, 1) for name in early["uss_bytes"]
     }
     out["tasks_per_second"] = out["empty_plan"]["tasks_per_second"]
     return out

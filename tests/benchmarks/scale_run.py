@@ -34,7 +34,9 @@ from g2v_dask.store import Store
 ROOT = Path(__file__).parents[2]
 SAMPLED_SECONDS = 0.5  # between two looks at the memory
 CLIENT = ("sort_out", "check", "drive", "take_over", "_submit", "landed", "_finish")  # what of the driver is timed
-CHILD = "import json, sys; from tests.benchmarks.scale_run import {0}; print(json.dumps({0}(**json.loads(sys.argv[1]))))"
+CHILD = (
+    "import json, sys; from tests.benchmarks.scale_run import {0}; print(json.dumps({0}(**json.loads(sys.argv[1]))))"
+)
 Record = dict[str, Any]
 clock = time.perf_counter
 
@@ -156,9 +158,9 @@ class Marks(Display):
     def advance(self, label: str) -> None:
         super().advance(label)
         if self._done in self.marks:
-            found = {name: memory(process)["pss_bytes"] for name, process in self.processes.items()}
+            found = {name: process.memory_full_info().uss for name, process in self.processes.items()}
             seconds = round(clock() - self.start, 3)
-            self.seen.append({"parts": self._done, "seconds": seconds, "pss_bytes": found})
+            self.seen.append({"parts": self._done, "seconds": seconds, "uss_bytes": found})
 
 
 def empty(store: str, parts: int, address: str, scheduler_pid: int) -> Record:

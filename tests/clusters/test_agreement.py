@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 import distributed
+import psutil
 import pytest
 
 from g2v_dask.cluster import connect, remote
@@ -36,7 +38,7 @@ def stub(folder: Path, package: str, version: str) -> str:
 
 
 @contextmanager
-def worker(folder: Path, scheduler: str, name: str, *words: str, path: str = "") -> Iterator[None]:
+def worker(folder: Path, scheduler: str, name: str, *words: str, **environment: str) -> Iterator[None]:
     """A worker, from when the scheduler has it until the scheduler has it no more."""
     folder = folder / name
     folder.mkdir()
@@ -44,7 +46,7 @@ def worker(folder: Path, scheduler: str, name: str, *words: str, path: str = "")
     limit = () if "--memory-limit" in words else ("--memory-limit", "2GB")
     with distributed.Client(scheduler, timeout=60, set_as_default=False) as client:
         here = len(client.scheduler_info(n_workers=-1)["workers"])
-        with dask(folder, *plain, *limit, *words, environment={"PYTHONPATH": path}):
+        with dask(folder, *plain, *limit, *words, environment=environment):
             client.wait_for_workers(here + 1, timeout=60)
             yield
 
@@ -55,7 +57,7 @@ def test_connect__a_worker_with_another_version_is_named_with_both(scheduler: st
     stub(tmp_path / "stub", "zarr", "2.0.0")
     with (
         worker(tmp_path, scheduler, "same"),
-        worker(tmp_path, scheduler, "other", path=path),
+        worker(tmp_path, scheduler, "other", PYTHONPATH=path),
         connect(ClusterSpec(address=scheduler)) as there,
         pytest.raises(G2VError) as refused,
     ):
@@ -101,6 +103,26 @@ def test_connect__workers_that_are_alike_are_told_in_one_line(scheduler: str, tm
         assert set(there.making["versions"]) == set(RECORDED)
         assert there.making["python"] == ".".join(str(n) for n in sys.version_info[:3])
     assert said[0].startswith("2 workers of 2.0 to 3.0 GB, 2 threads; dashboard ")
+
+
+def test_check_blas__sees_a_worker_that_came_later(scheduler: str, tmp_path: Path) -> None:
+    """OpenBLAS is told by the environment to take the kernel of another CPU."""
+    with worker(tmp_path, scheduler, "a"), connect(ClusterSpec(address=scheduler)) as there:
+        assert len(there.client.scheduler_info()["workers"]) == 1
+        there.check_blas("svd")
+        kernel = "Nehalem" if "Nehalem" not in there.making["blas"][0] else "Haswell"
+        with worker(tmp_path, scheduler, "b", OPENBLAS_CORETYPE=kernel):
+            with pytest.raises(G2VError, match=f"svd needs workers with one BLAS .* found .*{kernel}"):
+                there.check_blas("svd")
+
+
+def test_connect__local_workers_and_dashboard_listen_on_this_machine_only() -> None:
+    with connect(ClusterSpec(workers=1, memory_bytes=1 << 30)) as there:
+        (worker_,) = there.client.run(os.getpid).values()
+        processes = [psutil.Process(), psutil.Process(worker_), psutil.Process(worker_).parent()]
+        open_ = [c.laddr.ip for p in processes for c in p.net_connections("inet") if c.status == "LISTEN"]
+    assert len(open_) >= 3
+    assert set(open_) == {"127.0.0.1"}
 
 
 # -- which cluster ------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from g2v_dask.cluster import Cluster, connect, slurm, slurm_jobs
@@ -126,14 +127,16 @@ def test_run__as_a_batch_job_that_loses_a_worker_job(node: Path, tmp_path: Path,
     ended = dict(re.findall(r"^JobId=(\d+) .*? JobState=(\w+)", records, flags=re.MULTILINE))
     assert ended[driver] == "COMPLETED"
     assert ended[lost] == "CANCELLED"
-    assert len(ended) >= 4  # the driver, two workers, and one in the place of the lost one
+    assert len(ended) >= 3  # and one more, in the place of the lost one, if the rest took longer than 15 seconds
 
     spec.write_text(SPEC.replace('store = "store"', 'store = "local"'))
     assert g2v("run", spec, "-q", "--cluster", "local", "--cluster-workers", 1).code == 0
     assert contents(tmp_path / "store") == contents(tmp_path / "local")
 
 
-@pytest.mark.parametrize(("killed", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)])
+@pytest.mark.parametrize(
+    ("killed", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)], ids=["term", "kill"]
+)
 def test_client__that_is_killed_leaves_no_job(node: Path, tmp_path: Path, killed: int, code: int) -> None:
     """Not one that runs, nor one that waits: the node has no memory for both."""
     spec = tmp_path / "run.toml"
@@ -163,6 +166,7 @@ def test_cluster__a_lost_job_of_two_workers_comes_again_and_all_talk_tls(
         assert there.client.scheduler.address.startswith("tls://")
         there.client.wait_for_workers(2, timeout=LIMIT_SECONDS)
         assert there.threads() == 2
+        listening = {c.laddr.port: c.laddr.ip for c in psutil.Process().net_connections("inet") if c.status == "LISTEN"}
         first = there.client.run(os.getpid)
         (job,) = queue()
         subprocess.run(["scancel", job], check=True)
@@ -172,6 +176,7 @@ def test_cluster__a_lost_job_of_two_workers_comes_again_and_all_talk_tls(
         assert there.client.submit(sum, [1, 2]).result(timeout=LIMIT_SECONDS) == 3
     assert re.match(r"worker job \d+ is (PENDING|RUNNING)", said[0])
     assert re.match(r"[12] workers of 0.8 GB, 2 threads; dashboard http://127.0.0.1:\d+/status", said[-1])
+    assert listening[int(re.search(r":(\d+)/status", said[-1])[1])] == "127.0.0.1"
     until(lambda: not queue(), queue)
 
 
@@ -183,6 +188,7 @@ def test_cluster__a_lost_job_of_two_workers_comes_again_and_all_talk_tls(
         ({"job_extra": ["--hold"], "queue_hours": 0.001}, r"no worker job has started in 0.001 hours: .* is PENDING"),
         ({"interface": "ib77"}, "the scheduler of the worker jobs does not start: .*ib77"),
     ],
+    ids=["refused", "ended", "waiting", "no interface"],
 )
 def test_cluster__jobs_that_do_not_start(node: Path, tmp_path: Path, settings: dict, message: str) -> None:
     spec = ClusterSpec(address="slurm", memory="1GB", logs=str(tmp_path / "logs"), **settings)

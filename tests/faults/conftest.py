@@ -40,4 +40,5 @@ def scene(
 ) -> Scene:
     """Of each stage; a test may name those it wants."""
     data, whole = undisturbed
+    machine.ensure()
     return Scene(machine, data, whole, runs.without(whole, tmp_path / "store", request.param), request.param)

@@ -180,7 +180,7 @@ class Program:
         """Its one message, if it ended with this code and said no more."""
         got, _, err = self.end()
         assert got == code, err
-        assert "Traceback" not in err
+        assert "Traceback" not in err, err
         messages = [line for line in err.splitlines() if line.strip()]
         assert len(messages) == 1, err
         return messages[0]

@@ -128,6 +128,13 @@ BAD = {
     "run: no store": ("run {d}/storeless.toml", "store must be"),
     "plan: wrong type": ("plan {d}/type.toml", "top_k must be"),
     "geo: unknown command": ("geo serach", "serach"),
+    "geo: least samples": ("geo search --min-samples 0", "min_samples must be"),
+    "geo: date": ("geo search --since yesterday", "since must be a date"),
+    "geo: nothing to fetch": ("geo fetch --store {new}", "name series"),
+    "geo: no accession": ("geo fetch GSX1 --store {new}", "GSX1"),
+    "reprocess: not TOML": ("reprocess {d}/half.toml", "is not a TOML file"),
+    "reprocess: no table": ("reprocess {d}/key.toml", "did you mean 'threshold'"),
+    "store: half an address": ("ls --store s3://", "s3://bucket/prefix"),
     "reprocess: absent spec": ("reprocess {d}/absent.toml", "absent.toml"),
 }
 

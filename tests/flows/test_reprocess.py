@@ -365,7 +365,6 @@ def test_run__failed_search_leaves_the_last_version(place: Place) -> None:
 # -- other steps, other commands ----------------------------------------------------------------------------
 
 MORE = """
-[[pairs]]
 [kmeans]
 k = 3
 [map]
@@ -377,11 +376,11 @@ figure = "map.png"
 
 
 def test_run__all_steps(place: Place) -> None:
-    place.write(more=MORE.replace("[[pairs]]\n", ""), gate="least_overlap = 0.99")
+    place.write(more=MORE, gate="least_overlap = 0.99")
     series.serve(place.geo, few()[1].without(5))
     assert place.go().exit_code == 4
     assert not (place.folder / "map.png").exists()  # shows what is published
-    place.write(more=MORE.replace("[[pairs]]\n", ""))
+    place.write(more=MORE)
     outcome = place.go()
     assert outcome.exit_code == 0
     assert {h.key for h in outcome.heads} >= {"groups/genes", "maps/genes"}
@@ -415,6 +414,7 @@ def test_plan__writes_nothing(place: Place) -> None:
     assert answer.code == 0
     assert "series: 4 fetched, 1 new" in answer.out
     assert "GSE910021" in answer.out
+    assert "of what is fetched already: 11 fresh, 0 to do" in answer.out
     assert tree(place.folder) == before
 
 
@@ -463,3 +463,55 @@ def test_reprocess__report_to_that_cannot_be_written(place: Place) -> None:
     assert answer.code == 2
     assert "report-to must be a folder" in answer.err
     assert place.heads() == before
+
+
+# -- the spec -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[geo]", r"spec: \[geo\] needs a table \[ingest\], which may be empty"),
+        ('[gate]\n[ingest]\nfiles = ["a"]', r"spec: \[gate\] needs a table \[geo\]"),
+        ("geo = 1\n[ingest]", "spec: geo must be a table, got 1"),
+        ("[geo]\nplatfrom = []\n[ingest]", "geo: unknown key 'platfrom'; did you mean 'platform'"),
+        ("[geo]\n[ingest]\nfiles = []", "ingest: files must name at least one file"),
+        ("[geo]\n[gate]\nleast_overlap = 2\n[ingest]", "gate: least_overlap must be from 0.0 to 1.0, got 2.0"),
+        ("[geo]\n[gate]\nmost_quarantined = -1\n[ingest]", "gate: most_quarantined must be at least 0, got -1"),
+        ("[geo]\n[[ingest]]", "spec: ingest must be one table, not an array"),
+        ("[ingest]", "ingest: files must be given"),
+    ],
+)
+def test_spec__wrong_tables(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(f'store = "store"\n{text}\n')
+    with pytest.raises(SpecError, match=message):
+        RunSpec.load(file)
+
+
+def test_with_series__own_files_and_platforms_stay(tmp_path: Path) -> None:
+    def ingest(values: dict[str, Any]) -> Any:
+        spec = RunSpec.build({"store": "s", "geo": {}, "ingest": values}, base=tmp_path)
+        ((_, made),) = spec.with_series(["/geo/a.gz", "s3://b/c.gz"], "/geo/platforms").steps[0].specs([])
+        return made
+
+    plain = ingest({})
+    assert (plain.files, plain.platforms) == (("/geo/a.gz", "s3://b/c.gz"), "/geo/platforms")
+    own = ingest({"files": "own/*.gz", "platforms": "mine"})
+    assert own.files == (f"{tmp_path}/own/*.gz", "/geo/a.gz", "s3://b/c.gz")
+    assert own.platforms == f"{tmp_path}/mine"
+
+
+@pytest.mark.parametrize("name", ["gene2vec", "reprocess"])
+def test_spec__jobs_ask_for_the_series_of_the_paper(name: str) -> None:
+    spec = RunSpec.load(ROOT / "jobs" / f"{name}.toml")
+    assert spec.geo is not None
+    assert (spec.geo.platform, spec.geo.organism, spec.geo.min_samples) == (("GPL570",), "Homo sapiens", 30)
+    assert [s.stage for s in spec.steps] == ["ingest", "pairs", "merge", "train", "index"]
+
+
+def test_job__is_the_command(tmp_path: Path) -> None:
+    words = [sys.executable, "jobs/reprocess.py", str(tmp_path / "none.toml")]
+    answer = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert answer.returncode == 2
+    assert "no such spec file" in answer.stderr
