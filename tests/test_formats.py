@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from g2v_dask import api, schema
+from g2v_dask.errors import StoreError
 from g2v_dask.files import file_sha256
 
 STORES = sorted((Path(__file__).parent / "data").glob("store-*"))
@@ -27,3 +28,11 @@ def test_store__opens_and_is_whole(kept, tmp_path):
         for artifact in store._store.artifacts(kind):
             for entry in artifact.manifest["files"]:
                 assert file_sha256(artifact.path / entry["path"]) == entry["sha256"]
+
+
+def test_store__newer_than_we_are_is_refused_with_both_numbers(tmp_path):
+    newer = schema.FORMAT_VERSION + 1
+    kept = shutil.copytree(STORES[-1], tmp_path / "s") / "g2v.json"
+    kept.write_text(kept.read_text().replace(f'"format": {schema.FORMAT_VERSION}', f'"format": {newer}'))
+    with pytest.raises(StoreError, match=f"has format {newer}; this g2v_dask reads format {schema.FORMAT_VERSION}"):
+        api.open_store(tmp_path / "s")

@@ -236,7 +236,7 @@ def _too_unlike(gate: GateSpec, kept: Kept) -> str | None:
 def _write(outcome: Outcome, folders: Sequence[Folder]) -> None:
     """The report as Markdown, with its pictures, HTML and JSON, in each folder."""
     stem = f"{re.sub('[-:]', '', outcome.at)}-{digest_of(outcome.as_json())[:8]}"
-    outcome.files = [f"{folder.url}/{stem}.{ending}" for folder in folders for ending in ("md", "html", "json")]
+    outcome.files = [(folder / f"{stem}.{ending}").url for folder in folders for ending in ("md", "html", "json")]
     pages = sheets(outcome)
     files = {**_markdown(stem, pages), f"{stem}.html": page(*pages).encode()}
     for folder in folders:

@@ -7,15 +7,16 @@ Studies are made as GPL570 has them (``scale_studies``), once: what FOLDER holds
 found stays in FOLDER/results, for ``simulation``, and is printed.
 
 whole       ingest, pairs, merge, train (SVD, and skip-gram of one pass), index: by a run spec, on two workers.
-pairs       pairs and merge of 100, 300 and 984 studies on two workers of 2 GB each, all made anew each time; and of the
-            fewest on one worker. Their expression is committed straight into a store, as 984 files of 54,675 probes would
-            be tens of GB.
+pairs       pairs and merge of 100, 300 and 984 studies on two workers of 2 GB each, all made anew each time; and of
+            the fewest on one worker. Their expression is committed straight into a store, as 984 files of 54,675
+            probes would be tens of GB.
 parts       an empty plan on a scheduler and workers that are processes of their own: tasks a second, and memory (USS,
-            which other processes do not sway) when a hundredth, a tenth, half and all of the parts have landed; a
-            part's share of its growth is from the second of these on.
-simulation  computed from what ``pairs`` and ``parts`` measured (``scale_simulation``): first one and two workers, beside the
-            real runs; then up to 256.
+            which other processes do not sway) when a hundredth, a tenth, half and all of the parts have landed; what
+            a part adds is told from the tenth on.
+simulation  computed from what ``pairs`` and ``parts`` measured (``scale_simulation``): first one and two workers,
+            beside the real runs; then up to 256.
 
+Run its test first: then Numba's code is on disk, and is not what is measured.
 Memory is looked at every 0.5 s; the kernel's own high-water mark of RSS is among it, which no look can miss.
 """
 

@@ -129,7 +129,7 @@ def run(spec: Record) -> Record:
 @functools.cache
 def gene_bytes(store: Store) -> int:
     """What a band of merge reads of all pairs: the two columns of genes."""
-    files = [file for artifact in store.artifacts("pairs") for file in artifact.files]
+    files = [artifact.path / name for artifact in store.artifacts("pairs") for name in artifact.names]
     groups = (meta.row_group(g) for meta in map(pq.read_metadata, files) for g in range(meta.num_row_groups))
     return sum(group.column(c).total_compressed_size for group in groups for c in (0, 1))
 

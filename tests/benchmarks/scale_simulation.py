@@ -2,9 +2,9 @@
 
 Modelled: the client is one server, which submits and lands parts one after the other within the driver's window;
 a worker takes the next part that has arrived, and spends on each also what it measured beside the part (receipt,
-message, transfer); where a shared disk is asked for, it is one server, through which what a part reads and writes passes
-after the rest of it. Not modelled: parts that slow each other by sharing a machine, workers that come late or go,
-the network, and work stealing (the queue is one, for all workers).
+message, transfer); where a shared disk is asked for, it is one server, through which what a part reads and writes
+passes after the rest of it. Not modelled: parts that slow each other by sharing a machine, workers that come late or
+go, the network, and work stealing (the queue is one, for all workers).
 """
 
 from __future__ import annotations

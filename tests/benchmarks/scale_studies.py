@@ -26,7 +26,7 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from g2v_dask import arrays
-from g2v_dask.files import digest_of, placed, write_json
+from g2v_dask.files import digest_of, placed, write_file
 from g2v_dask.kernels.normalise import quantile_normalise
 from g2v_dask.platforms import PlatformTable
 from g2v_dask.readers.geo_matrix import BEGIN, END
@@ -246,7 +246,7 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
     if file.exists() and json.loads(file.read_text()) != settings:
         msg = f"{folder} was made with other settings: {file.read_text()}; name another folder"
         raise SystemExit(msg)
-    write_json(file, settings)
+    write_file(file, json.dumps(settings).encode())
 
 
 def _each(function: Callable[[int], None], numbers: Sequence[int]) -> None:

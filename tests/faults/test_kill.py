@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
+
+import psutil
+import pytest
 
 from tests.faults import gate, runs
 from tests.faults.conftest import Scene
@@ -47,6 +51,27 @@ def test_client_killed__the_same_command_finishes(scene: Scene) -> None:
     assert program.end()[0] == -signal.SIGKILL
     scene.machine.gate.open()
     finish(scene)
+    same_bytes(scene)
+
+
+@pytest.mark.parametrize("scene", ["pairs"], indirect=True)
+def test_client_killed__its_own_workers_go_and_the_next_clears_their_scratch(scene: Scene, tmp_path: Path) -> None:
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    doors = scene.machine.gate
+    doors.close("middle")
+    words = (*runs.words(scene.stage, scene.data), "--store", scene.store, "-q", "--cluster-workers", 2)
+    around = {**doors.env, "TMPDIR": str(scratch)}
+    program = runs.Program.start(*words, env=around)
+    doors.arrived(program)
+    workers = psutil.Process(program.process.pid).children(recursive=True)
+    program.process.kill()
+    program.end()
+    doors.open()
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    assert not alive
+    runs.Program.start(*words, env=around).finish()
+    assert not list(scratch.glob("g2v*"))
     same_bytes(scene)
 
 

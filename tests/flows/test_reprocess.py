@@ -21,10 +21,12 @@ import pytest
 from g2v_dask import query, schema
 from g2v_dask.errors import SpecError
 from g2v_dask.flows import pipeline, reprocess
+from g2v_dask.folders import desks
 from g2v_dask.progress import Display
 from g2v_dask.report.reprocess import Outcome
 from g2v_dask.spec import ClusterSpec, RunSpec
 from g2v_dask.store import Store
+from tests import buckets
 from tests.data_paths import ROOT
 from tests.geo import series
 from tests.geo.series import Series
@@ -360,6 +362,41 @@ def test_run__failed_search_leaves_the_last_version(place: Place) -> None:
     assert answer.code == 1
     assert "the search failed" in answer.err
     assert place.heads() == before
+
+
+def test_run__in_a_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("G2V_CACHE", str(tmp_path / "cache"))
+    desks.desk.cache_clear()
+    with buckets.serving() as endpoint, serving() as geo:
+        place = Place(tmp_path, geo, NOWHERE)
+        place.write()
+        url = buckets.new_bucket(endpoint)
+        place.file.write_text(place.file.read_text().replace('"store"', f'"{url}"'))
+        here = ClusterSpec(workers=1, memory_bytes=4 << 30)  # one that has the keys
+        series.serve(geo, *few()[:3])
+        told = [reprocess.run(RunSpec.load(place.file), cluster=here, display=Display(quiet=True))]
+        series.serve(geo, few()[1].without(5))
+        geo.remove(few()[2].accession)
+        told += [
+            reprocess.run(
+                RunSpec.load(place.file), cluster=here, display=Display(quiet=True), copies=str(tmp_path / "web")
+            )
+        ]
+        told += [reprocess.run(RunSpec.load(place.file), cluster=here, display=Display(quiet=True))]
+        assert [parts(outcome) for outcome in told] == [
+            {"ingest": 3, "pairs": 3, "merge": 1, "train": 1, "index": 1},
+            {"ingest": 1, "pairs": 1, "merge": 1, "train": 1, "index": 1},
+            {},
+        ]
+        assert [outcome.idle for outcome in told] == [False, False, True]
+        store = Store.open(url)
+        assert store.names("pairs") == [s.accession for s in few()[:2]]
+        folder = store.root / "reports"
+        assert {f for outcome in told for f in outcome.files if f.startswith("s3://")} == {
+            (folder / name).url for name in folder.names() if not name.endswith(".png")
+        }
+        assert len(list((tmp_path / "web").glob("*.html"))) == 1
+        assert not any(buckets.SECRET.encode() in (folder.read(name) or b"") for name in folder.names())
 
 
 # -- other steps, other commands ----------------------------------------------------------------------------
