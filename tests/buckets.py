@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ ENVIRONMENT = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_D
 @contextmanager
 def serving() -> Iterator[str]:
     """The endpoint of a server; its credentials stand in the environment meanwhile."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it tells of every request
     before = {name: os.environ.get(name) for name in ENVIRONMENT}
     os.environ.update(ENVIRONMENT)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

@@ -68,3 +68,14 @@ def _matches(name: str, pattern: str) -> bool:
 def _marked(folder: Folder, name: str) -> Input:
     """Copies are those of what the object holds now."""
     return Input(url=(folder / name).url, folder=folder.marked(digest_of(folder.tag(name))[:12]), name=name)
+
+
+def holding(url: str, prefix: str) -> Folder:
+    """The folder of a path or URL; its files whose names begin so lie on its desk."""
+    folder = open_folder(url)
+    if folder.is_local:
+        return folder
+    names = [name for name in folder.names() if name.startswith(prefix)]
+    copies = folder.marked(digest_of(folder.together(folder.tag, names))[:12])
+    copies.fetch(*names)
+    return copies

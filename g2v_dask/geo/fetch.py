@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from g2v_dask.errors import StoreError
-from g2v_dask.files import digest_of
 from g2v_dask.folders import Folder
 from g2v_dask.geo import contents, layout
 from g2v_dask.geo.contents import Seen
@@ -45,6 +44,7 @@ class Inputs:
     """What ingest is to be given."""
 
     files: tuple[str, ...]
+    """Paths, or URLs of a bucket."""
     platforms: str
 
 
@@ -92,15 +92,13 @@ def _look_at_all(run: Run, entries: Mapping[str, Entry], say: Callable[[str], No
 
 
 def inputs(root: Folder) -> Inputs:
-    """The matrices and counts of all series in state ``fetched``, and the local folder of their platforms."""
+    """The matrices and counts of all series in state ``fetched``, and the folder of their platforms."""
     files = root / "files"
     fetched = [f for e in Ledger(root).entries().values() if e.state is State.FETCHED for f in e.files]
-    annotations = {f.name.removeprefix(f"{layout.PLATFORMS}/"): f.sha256 for f in fetched if f.kind == "annotation"}
-    platforms = (files / layout.PLATFORMS).marked(digest_of(annotations))
-    platforms.desk.mkdir(parents=True, exist_ok=True)
-    platforms.fetch(*(n for n in platforms.names() if n in annotations))
+    platforms = files / layout.PLATFORMS
+    platforms.desk.mkdir(parents=True, exist_ok=True)  # where nothing but counts was fetched
     named = tuple((files / f.name).url for f in fetched if _is_input(f))
-    return Inputs(files=named, platforms=str(platforms.desk))
+    return Inputs(files=named, platforms=platforms.url)
 
 
 def _is_input(file: File) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 from g2v_dask import arrays, platforms
 from g2v_dask.errors import InputError, SpecError, StoreError
 from g2v_dask.files import digest_of, file_sha256
-from g2v_dask.folders import Folder, inputs
+from g2v_dask.folders import Folder, inputs, open_folder
 from g2v_dask.folders.inputs import Input
 from g2v_dask.genes import BUNDLED, GeneTable
 from g2v_dask.kernels import normalise
@@ -49,7 +49,7 @@ class Detail:
     spec: IngestSpec
     file_sha256: str
     genes: tuple[Path, str]  # and its sha256
-    platform: tuple[Path, str] | None = None
+    platform: tuple[Input, str] | None = None
     scattered: Folder | None = None
 
 
@@ -95,7 +95,8 @@ def _gene_table(spec: IngestSpec) -> Path:
 
 
 def _check_paths(spec: IngestSpec) -> None:
-    if spec.platforms is not None and not Path(spec.platforms).is_dir():
+    folder = None if spec.platforms is None else open_folder(spec.platforms)
+    if folder is not None and folder.is_local and not folder.desk.is_dir():
         msg = f"platforms must be a folder of platform tables (GPL96.tsv, GPL570.annot.gz ...), got {spec.platforms}"
         raise SpecError(msg)
     if spec.samples is not None:
@@ -149,7 +150,7 @@ def _targets(
         digests = {"file": hashes(file), "genes": genes[1]}
         platform = _platform_file(spec, source)
         if platform is not None:
-            digests[f"platform {source.platform}"] = hashes(platform)
+            digests[f"platform {source.platform}"] = hashes(platform.path())
         yield Target(
             kind="expression",
             name=source.name,
@@ -171,7 +172,7 @@ def _targets(
                 spec=spec,
                 file_sha256=hashes(file),
                 genes=genes,
-                platform=None if platform is None else (platform, hashes(platform)),
+                platform=None if platform is None else (platform, hashes(platform.path())),
                 scattered=None if preparation is None else preparation.folder(store),
             ),
             parts=(Part(number=0, bytes=_need(source), label=source.name),),
@@ -197,14 +198,16 @@ def _preparation(
     )
 
 
-def _platform_file(spec: IngestSpec, source: Source) -> Path | None:
+def _platform_file(spec: IngestSpec, source: Source) -> Input | None:
     """The platform table, if there is one; whether one is needed shows when the row ids are read."""
     if spec.platforms is None or source.platform is None:
         return None
     try:
-        return platforms.find(spec.platforms, source.platform)
+        folder = inputs.holding(spec.platforms, source.platform)
+        file = platforms.find(folder.desk, source.platform)
     except InputError:
         return None
+    return Input(url=(folder / file.name).url, folder=folder, name=file.name)
 
 
 def _need(source: Source) -> int:
@@ -230,7 +233,7 @@ def run_part(work: Work) -> Output:
         scatter.scatter(sources, work.desk)
         return Output(files=tuple(sorted(p for p in work.desk.iterdir() if p.suffix != ".tmp")))
     genes = _genes(*detail.genes)
-    platform = None if detail.platform is None else _platform(*detail.platform)
+    platform = None if detail.platform is None else _platform(detail.platform[0].path(), detail.platform[1])
     made = prepare(_blocks(work, source), source=source, spec=detail.spec, genes=genes, platform=platform)
     work.alive()
     files = _write(work, made)

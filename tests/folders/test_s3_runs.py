@@ -15,6 +15,7 @@ import pytest
 
 from g2v_dask.folders import open_folder
 from g2v_dask.folders.s3 import S3Folder
+from g2v_dask.query import open_embedding
 from g2v_dask.store import Store
 from tests import buckets, made
 from tests.faults import runs
@@ -102,7 +103,17 @@ def test_run__in_a_bucket_on_machines_that_share_nothing_gives_the_bytes_of_a_lo
         said += g2v("run", file, "--cluster", address, "-q", cache=tmp_path / "other")
     monkeypatch.setenv("G2V_CACHE", str(tmp_path / "reader"))
     assert contents(url) == contents(str(tmp_path / "local"))
-    said += g2v("similar", "CD3E", "--store", url, "--name", "svd", "-k", 2, cache=tmp_path / "user")
+    said += g2v(
+        "similar",
+        open_embedding(Store.open(url), "svd").genes[0],
+        "--store",
+        url,
+        "--name",
+        "svd",
+        "-k",
+        2,
+        cache=tmp_path / "user",
+    )
     said += g2v("show", "embeddings/svd", "--store", url, "--json", cache=tmp_path / "user")
     said += damaged_and_repaired(url, tmp_path / "user")
     said += g2v("rm", "index/svd", "--store", url, cache=tmp_path / "user")

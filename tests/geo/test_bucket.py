@@ -11,6 +11,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from g2v_dask.folders import desks, open_folder
+from g2v_dask.folders.inputs import holding
 from g2v_dask.geo.fetch import Fetched, fetch, inputs
 from g2v_dask.geo.ledger import Ledger, State
 from g2v_dask.geo_spec import GeoSpec
@@ -50,13 +51,13 @@ def test_fetch__into_a_bucket(geo: Geo, store: str, tmp_path: Path, monkeypatch:
     assert Ledger(root).entries()["GSE55235"].state is State.FETCHED
     given = inputs(root)
     assert given.files == (store.replace("?", f"/geo/files/{NAME}?"),)
-    assert (Path(given.platforms) / "GPL96.annot.gz").read_bytes() == parts.annotation()
+    assert holding(given.platforms, "GPL96").fetch("GPL96.annot.gz").read_bytes() == parts.annotation()
     # another machine, which has no copies
     monkeypatch.setenv("G2V_CACHE", str(tmp_path / "elsewhere"))
     desks.desk.cache_clear()
     assert fetch(root, spec, (), say=lambda _: None) == Fetched(same=("GSE55235",))
     assert (root / "files").fetch(NAME).read_bytes() == parts.matrix(rows=2000)
-    assert (Path(inputs(root).platforms) / "GPL96.annot.gz").read_bytes() == parts.annotation()
+    assert holding(inputs(root).platforms, "GPL96").fetch("GPL96.annot.gz").read_bytes() == parts.annotation()
 
 
 def test_cli_fetch__into_a_bucket(geo: Geo, store: str) -> None:
