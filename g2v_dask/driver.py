@@ -7,25 +7,27 @@ once the running parts have ended.
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import distributed
-from distributed import as_completed
+from distributed import KilledWorker, as_completed
 
 from g2v_dask import parts
 from g2v_dask.cluster import Cluster
-from g2v_dask.errors import DamageError, G2VError, InputError
+from g2v_dask.errors import BudgetError, DamageError, G2VError, InputError
 from g2v_dask.folders import Folder, write_json
 from g2v_dask.parts import Part, Plan, Receipt, Refusal, Stage, Target
 from g2v_dask.progress import Display
 from g2v_dask.spec import ClusterSpec
 from g2v_dask.store import Artifact, Store
 
+WINDOW_SECONDS = 2.0  # between looks at how many threads there are
 WINDOW_PER_THREAD = 3  # enough that a worker never waits for the client
 
 
@@ -93,6 +95,10 @@ class _Job:
     receipts: dict[int, Receipt]
     owned: bool = False  # taken over by this run: its receipts were looked at
     tag: str | None = None  # of HEAD, when it was taken over
+    sent: Target = field(init=False)  # what goes with every part: without the list of all parts
+
+    def __post_init__(self) -> None:
+        self.sent = replace(self.target, parts=())
 
     def missing(self) -> list[Part]:
         return [p for p in self.parts if p.number not in self.receipts]
@@ -123,6 +129,9 @@ class _Run:
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     jobs: dict[str, _Job] = field(default_factory=dict)  # by digest, until committed
     ready: deque[tuple[_Job, Part]] = field(default_factory=deque)
+    lost: deque[tuple[_Job, Part]] = field(default_factory=deque)  # whose workers have died: to be run alone
+    alone: set[tuple[str, int, int]] = field(default_factory=set)  # those that were
+    window: tuple[float, int] = (-math.inf, 1)  # how many parts may be under way, and when that was reckoned
     ended: set[str] = field(default_factory=set)  # digests of preparations that are done
     summary: Summary = field(init=False)
 
@@ -186,10 +195,8 @@ class _Run:
             with self.display.stage(self.plan.stage, total=total, done=0):
                 for job in list(self.jobs.values()):
                     self.take_over(job)
-                window = WINDOW_PER_THREAD * self.cluster.threads()
                 while self.jobs:
-                    while self.ready and len(waiting) < window:
-                        job, part = self.ready.popleft()
+                    for job, part in self._next(len(waiting)):
                         future = self._submit(client, job, part)
                         waiting[future] = (job, part)
                         flying.add(future)
@@ -197,7 +204,12 @@ class _Run:
                         self._stuck()
                     future = next(flying)
                     job, part = waiting.pop(future)
-                    self.landed(job, part, future.result())
+                    try:
+                        answer = future.result()
+                    except (KilledWorker, MemoryError):
+                        self._lost(job, part)
+                    else:
+                        self.landed(job, part, answer)
         except Exception:
             with client.as_current():
                 distributed.wait(list(waiting))  # what runs may end; its receipts serve the next run
@@ -208,13 +220,48 @@ class _Run:
         finally:
             client.unsubscribe_topic(parts.TOPIC)
 
+    def _next(self, flying: int) -> Iterator[tuple[_Job, Part]]:
+        """The parts to submit now: as many as keep the workers busy, or one that must run alone."""
+        if self.lost:
+            if not flying:
+                yield self.lost.popleft()
+            return
+        while self.ready and flying < self._window():
+            flying += 1
+            yield self.ready.popleft()
+
+    def _window(self) -> int:
+        """How many parts may be under way; an adaptive cluster grows while they run."""
+        now = time.monotonic()
+        if now > self.window[0] + WINDOW_SECONDS:
+            self.window = (now, WINDOW_PER_THREAD * self.cluster.threads())
+        return self.window[1]
+
+    def _lost(self, job: _Job, part: Part) -> None:
+        """Puts a part back whose workers have died, to run with nothing beside it; the second time is the last.
+
+        Raises: BudgetError naming the part and its need.
+        """
+        which = (job.target.digest, job.round, part.number)
+        if which in self.alone:
+            msg = (
+                f"{self.plan.stage} of {part.label}: each worker that ran it died, the last with nothing beside it. "
+                f"It was reckoned to need {part.bytes / 1e9:.2f} GB; a thread of the smallest worker has "
+                f"{self.cluster.share_bytes() / 1e9:.2f} GB beside its libraries. Give workers more memory"
+            )
+            raise BudgetError(msg)
+        self.alone.add(which)
+        self.lost.append((job, part))
+
     def call(self, job: _Job, part: Part) -> dict[str, Any]:
         """Does a part in this process."""
         return parts.execute(self.stage.run_part, self.store, job.target, job.round, part, self.token)
 
     def _submit(self, client: distributed.Client, job: _Job, part: Part) -> Any:
         key = f"{self.plan.stage}-{job.target.digest[:12]}-{job.round}-{part.number}-{self.token[:8]}"
-        arguments = (self.stage.run_part, self.store, job.target, job.round, part, self.token)
+        if (job.target.digest, job.round, part.number) in self.alone:
+            key += "-alone"  # under its old key it is known to have failed
+        arguments = (self.stage.run_part, self.store, job.sent, job.round, part, self.token)
         return client.submit(parts.execute, *arguments, key=key, pure=False)
 
     def _stuck(self) -> None:
@@ -283,7 +330,7 @@ class _Run:
         self.summary.parts_run += 1
         self.summary.part_seconds += answer["receipt"]["seconds"]
         job.receipts[part.number] = answer["receipt"]
-        if job.missing():
+        if len(job.receipts) < len(job.parts):
             return
         following = self.stage.next_round(job.target, job.round, job.receipts)
         if following:

@@ -71,6 +71,13 @@ def _fault(spec: Toy) -> None:
         raise InputError(msg)
     if spec.fault == "crash":
         raise RuntimeError(spec.fault)
+    if spec.fault == "hungry":
+        with Path(spec.mark).open("a") as tries:
+            tries.write("x")
+        held = []
+        while True:  # until the nanny ends this process
+            held.append(bytearray(os.urandom(1 << 20)) * 16)
+            time.sleep(0.02)
     if spec.fault == "die" and not Path(spec.mark).exists():
         Path(spec.mark).touch()
         os.kill(os.getpid(), signal.SIGKILL)

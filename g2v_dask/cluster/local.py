@@ -9,6 +9,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+import dask
 import distributed
 import psutil
 from distributed.system import MEMORY_LIMIT
@@ -25,14 +26,16 @@ def start(spec: ClusterSpec, workers: int, stack: ExitStack) -> distributed.Clie
     _sweep_scratch()
     prefix = f"{SCRATCH}{os.getpid()}-"
     scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True))
-    cluster = distributed.LocalCluster(
-        n_workers=workers,
-        threads_per_worker=spec.threads,
-        memory_limit=spec.memory_bytes or USABLE_BYTES // workers,
-        dashboard_address=spec.dashboard,
-        local_directory=scratch,
-        silence_logs="CRITICAL",  # what a part raises is our message, once
-    )
+    # here a worker dies of want of memory: its part is then not tried again beside others, but by the driver, alone
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+        cluster = distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=spec.threads,
+            memory_limit=spec.memory_bytes or USABLE_BYTES // workers,
+            dashboard_address=spec.dashboard,
+            local_directory=scratch,
+            silence_logs="CRITICAL",  # what a part raises is our message, once
+        )
     stack.callback(cluster.close)
     client = distributed.Client(cluster, set_as_default=False)
     stack.callback(client.close)
