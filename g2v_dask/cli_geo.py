@@ -57,12 +57,11 @@ def fetch(
     from g2v_dask.geo.search import search as find
 
     spec = _spec({**options, "accessions": accessions})
-    root = _root(store, create=True)
-    if not accessions and not from_search and not Ledger(root).entries():
+    if not accessions and not from_search and not Ledger(_root(store, imagine=True)).entries():
         msg = "geo fetch: name series (g2v geo fetch GSE55235 ...), or give --from-search; nothing was fetched before"
         raise SpecError(msg)
-    found = find(spec) if from_search else ()
-    done = fetching.fetch(root, spec, found, say=display_of(quiet=quiet).say)
+    found = find(spec) if from_search else ()  # before anything is written
+    done = fetching.fetch(_root(store, create=True), spec, found, say=display_of(quiet=quiet).say)
     if as_json:
         click.echo(json.dumps(vars(done), indent=1))
     else:
@@ -103,7 +102,7 @@ def _spec(options: dict[str, Any]) -> GeoSpec:
     return spec
 
 
-def _root(store: str, *, create: bool = False) -> Folder:
+def _root(store: str, **how: bool) -> Folder:
     from g2v_dask.store import Store
 
-    return Store.open(store, create=create).root / "geo"
+    return Store.open(store, **how).root / "geo"

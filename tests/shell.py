@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -33,9 +34,10 @@ def g2v(*words: object) -> Answer:
 
 @contextmanager
 def _arguments(words: list[str]) -> Iterator[None]:
-    before = sys.argv
+    before, handler = sys.argv, signal.getsignal(signal.SIGTERM)
     sys.argv = ["g2v", *words]
     try:
         yield
     finally:
         sys.argv = before
+        signal.signal(signal.SIGTERM, handler)
