@@ -164,7 +164,7 @@ BAD_COMMANDS = {
         1,
         "no scheduler answers",
     ),
-    "strange cluster": (("pairs", "--store", "{store}", "--cluster", "yarn"), 2, "must be 'local'"),
+    "strange cluster": (("pairs", "--store", "{store}", "--cluster", "yarn"), 2, "must be local, slurm"),
     "prefix": (("ingest", "{tmp}/good.tsv", "--store", "{tmp}/s", "--name-prefix", "../"), 2, "name-prefix"),
     "group without column": (
         ("ingest", "{tmp}/good.tsv", "--store", "{tmp}/s", "--samples", "{tmp}/good.tsv"),
@@ -200,8 +200,8 @@ def test_commands__bad_usage_is_one_message_and_changes_nothing(tmp_path, store,
 
 @pytest.fixture(scope="session")
 def small_address():
-    """A scheduler whose one worker has 256 MiB."""
-    spec = ClusterSpec(workers=1, memory_bytes=256 << 20)
+    """A scheduler whose one worker has little more than its libraries take."""
+    spec = ClusterSpec(workers=1, memory_bytes=310 << 20)
     with connect(spec) as small:
         yield small.client.scheduler.address
 
