@@ -23,15 +23,36 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from g2v_dask.errors import StoreError
 from g2v_dask.folders.base import json_bytes
-from g2v_dask.folders.s3 import PROBE, S3Folder
 
 LEASE_SECONDS = 60.0  # of silence, after which a holder counts as dead
 RENEWALS = 4  # of one lease
 NAME = ".lock"
+PROBE = ".probe-"  # objects that try what the service can
+
+
+class Place(Protocol):
+    """What a lease asks of the folder that it is of."""
+
+    @property
+    def url(self) -> str:
+        """What names it."""
+
+    def read(self, name: str) -> bytes | None:
+        """A file's content."""
+
+    def look(self, name: str) -> tuple[bytes | None, str | None, float]:
+        """Content, tag, and seconds since it was written, by the clock of the service."""
+
+    def try_replace(self, name: str, data: bytes, tag: str | None) -> str | None:
+        """The new tag, if the file still had that tag."""
+
+    def remove(self, *names: str) -> None:
+        """Removes files."""
+
 
 _held: dict[str, Lease] = {}  # by URL: what this process holds
 
@@ -39,7 +60,7 @@ _held: dict[str, Lease] = {}  # by URL: what this process holds
 class Lease:
     """What this process holds of one folder."""
 
-    def __init__(self, folder: S3Folder) -> None:
+    def __init__(self, folder: Place) -> None:
         self._folder = folder
         self._guard = threading.Lock()
         self._end = threading.Event()
@@ -104,7 +125,7 @@ def _parsed(data: bytes | None) -> dict[str, Any]:
 
 
 @contextmanager
-def held(folder: S3Folder, *, wait: bool) -> Iterator[None]:
+def held(folder: Place, *, wait: bool) -> Iterator[None]:
     """The lock, renewed by a thread.
 
     Raises: StoreError if another has it, or if the service has no conditional writes.
@@ -130,7 +151,7 @@ def held(folder: S3Folder, *, wait: bool) -> Iterator[None]:
         thread.join()
 
 
-def check(folder: S3Folder) -> None:
+def check(folder: Place) -> None:
     """Renews what this process holds of a folder.
 
     Raises: StoreError if it was lost.
@@ -140,7 +161,7 @@ def check(folder: S3Folder) -> None:
         lease.renew()
 
 
-def _probe(folder: S3Folder) -> None:
+def _probe(folder: Place) -> None:
     """Tries both conditions on an object of its own: a service that ignores one would lose updates.
 
     Raises: StoreError if it does.

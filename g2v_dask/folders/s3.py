@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 from g2v_dask.errors import SpecError, StoreError
 from g2v_dask.files import placed
-from g2v_dask.folders import desks
+from g2v_dask.folders import desks, lease
 from g2v_dask.folders.base import T, U
 
 try:
@@ -36,7 +36,6 @@ except ImportError as _error:
 AT_ONCE = 16  # requests
 PIECE_BYTES = 64 << 20  # files above are sent in pieces
 MOST_DELETED = 1000  # keys of one request
-PROBE = ".probe-"  # objects that try what the service can
 _GONE = ("NoSuchKey", "404", "NotFound")
 _CHANGED = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
 
@@ -190,7 +189,7 @@ class S3Folder:
 
     def tidy(self) -> None:
         """A bucket has no folders; the probes of killed processes go."""
-        self.remove(*(name for name in self.names() if name.startswith(PROBE)))
+        self.remove(*(name for name in self.names() if name.startswith(lease.PROBE)))
 
     # -- files -------------------------------------------------------------------------------------------
 
@@ -230,16 +229,12 @@ class S3Folder:
     @contextmanager
     def lock(self, *, wait: bool = False) -> Iterator[None]:
         """A lease on ``.lock``, renewed while this process lives (``lease.Lease``)."""
-        from g2v_dask.folders.lease import held  # noqa: PLC0415  (it needs this module)
-
-        with held(self, wait=wait):
+        with lease.held(self, wait=wait):
             yield
 
     def check_lock(self) -> None:
         """Renews the lease at once, so that what follows is covered."""
-        from g2v_dask.folders.lease import check  # noqa: PLC0415
-
-        check(self)
+        lease.check(self)
 
     # -- requests ----------------------------------------------------------------------------------------
 
