@@ -81,7 +81,11 @@ class Cluster:
         """The memory that one part may use on the smallest worker: what libraries leave, over its threads."""
         if self.spec.address == "slurm":
             return slurm.Jobs.of(self.spec).share_bytes
-        return min((limit - LIBRARY_BYTES) // threads for limit, threads in capacities(self.client).values())
+        there = capacities(self.client)
+        if not there:  # they may come again: one that died is started anew, an adaptive cluster grows
+            remote.wait_for_workers(self.client, self.spec.address)
+            there = capacities(self.client)
+        return min((limit - LIBRARY_BYTES) // threads for limit, threads in there.values())
 
     def check_budget(self, *, needed: int, label: str) -> None:
         """Refuses a part that does not fit.

@@ -89,8 +89,9 @@ def capacities(client: distributed.Client) -> dict[str, tuple[int, int]]:
     """Memory and threads of every worker; of one without a limit, the memory of its machine."""
     workers = client.scheduler_info(n_workers=-1)["workers"]
     free = [address for address, worker in workers.items() if not worker["memory_limit"]]
-    machines = client.run(psutil.virtual_memory, workers=free) if free else {}
-    return {a: (int(w["memory_limit"] or machines[a].total), int(w["nthreads"])) for a, w in workers.items()}
+    machines = client.run(psutil.virtual_memory, workers=free, on_error="ignore") if free else {}
+    here = {a: w for a, w in workers.items() if w["memory_limit"] or a in machines}  # the others have just left
+    return {a: (int(w["memory_limit"] or machines[a].total), int(w["nthreads"])) for a, w in here.items()}
 
 
 def version_of(name: str) -> str:

@@ -34,12 +34,20 @@ def connect(spec: ClusterSpec, stack: ExitStack) -> distributed.Client:
     except (OSError, TimeoutError) as error:
         raise _silence(address, error) from error
     stack.callback(client.close)
+    wait_for_workers(client, address)
+    return client
+
+
+def wait_for_workers(client: distributed.Client, address: str) -> None:
+    """Waits until there is one.
+
+    Raises: G2VError if none comes.
+    """
     try:
         client.wait_for_workers(1, timeout=WORKER_SECONDS)
     except TimeoutError as error:
         msg = f"the scheduler at {address} has no workers; start some with 'dask worker {address}'"
         raise G2VError(msg) from error
-    return client
 
 
 def _silence(address: str, error: BaseException) -> G2VError:

@@ -268,14 +268,15 @@ def ready(
     """
     _check_report(report)
     before = create and not Store.open(url, imagine=True).exists()
-    store = Store.open(url, create=create)
-    try:
-        with store.lock(wait=wait), connect(cluster, display.say) as there, reported(there, report):
-            yield store, there
-    except BaseException:
-        if before:
-            store.unmake()
-        raise
+    with Store.open(url, create=create).lock(wait=wait):
+        store = Store.open(url, create=create)  # again: a run that failed may have taken it away while this one waited
+        try:
+            with connect(cluster, display.say) as there, reported(there, report):
+                yield store, there
+        except BaseException:
+            if before:
+                store.unmake()  # while nobody else has it
+            raise
 
 
 @contextmanager

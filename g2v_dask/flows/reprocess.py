@@ -36,7 +36,7 @@ KINDS = {
     "kmeans": "groups",
     "map": "maps",
 }
-OF_SERIES = re.compile(r"GSE\d+")
+OF_SERIES = re.compile(r"(GSE\d+)(?:-GPL\d+|_raw_counts_.+_NCBI)?")
 REPORTS = "reports"
 
 
@@ -67,7 +67,7 @@ def run(
     with pipeline.ready(spec.store, where, display, report, create=True, wait=wait) as (store, there):
         found = search(geo)
         display.say(f"search: {len(found):,} series")
-        fetched = fetch(pipeline.geo_folder(store), geo, found, say=display.say)
+        fetched = fetch(pipeline.geo_folder(store), geo, found, say=display.say, wait=wait)
         ledger = Ledger(pipeline.geo_folder(store))
         whole = pipeline.with_geo(spec, store)
         held = store.held()
@@ -82,7 +82,7 @@ def run(
             series={word: list(getattr(fetched, word)) for word in ("new", "changed", "gone", "failed", "no_table")},
             failures=_failures(ledger, fetched),
             gate=asdict(spec.gate),
-            datasets=_datasets(store, ledger, summaries, heads),
+            datasets=_datasets(store, ledger, summaries, heads, prefix=_prefix(steps)),
             stages=summaries,
             heads=heads,
             kept=[versions.compare(store, held, name, spec.gate.k) for name in _embeddings(heads)],
@@ -91,13 +91,15 @@ def run(
         if not outcome.reasons:
             held.publish()
             _drop(store, outcome.datasets["gone"])
-            if not outcome.idle:
+        try:
+            if not outcome.reasons and not outcome.idle:
                 outcome.stages += pipeline.run_steps(last, members, held, there, display)
-        outcome.seconds = time.monotonic() - started
-        if outcome.idle:
-            display.say("nothing new; the last version stays")
-        else:
-            _write(outcome, [store.root / REPORTS, *([open_folder(copies)] if copies else [])])
+        finally:  # what was published has its report, whatever became of the pictures
+            outcome.seconds = time.monotonic() - started
+            if outcome.idle:
+                display.say("nothing new; the last version stays")
+            else:
+                _write(outcome, [store.root / REPORTS, *([open_folder(copies)] if copies else [])])
     return outcome
 
 
@@ -168,7 +170,7 @@ def _embeddings(heads: Iterable[Head]) -> list[str]:
 
 
 def _datasets(
-    store: Store, ledger: Ledger, summaries: Sequence[Summary], heads: Iterable[Head]
+    store: Store, ledger: Ledger, summaries: Sequence[Summary], heads: Iterable[Head], *, prefix: str
 ) -> dict[str, list[str]]:
     """The names of datasets that are new, changed, or of a series that GEO no longer has."""
     moved = {h.key.partition("/")[2]: h for h in heads if h.key.startswith("expression/")}
@@ -179,8 +181,19 @@ def _datasets(
     return {
         "new": [name for name, head in moved.items() if head.before is None],
         "changed": [name for name, head in moved.items() if head.before is not None],
-        "gone": [name for name in sorted(left) if (m := OF_SERIES.search(name)) and m.group() in series],
+        "gone": [name for name in sorted(left) if name.startswith(prefix) and _series(name[len(prefix) :]) in series],
     }
+
+
+def _prefix(steps: Iterable[Step]) -> str:
+    """What this spec puts before the names of its datasets."""
+    return next((str(s.values.get("name_prefix", "")) for s in steps if s.stage == "ingest"), "")
+
+
+def _series(name: str) -> str | None:
+    """The series of a dataset, if it is named as ingest names what was fetched."""
+    found = OF_SERIES.fullmatch(name)
+    return None if found is None else found[1]
 
 
 def _drop(store: Store, datasets: Iterable[str]) -> None:

@@ -155,18 +155,26 @@ class LocalFolder:
 
         Raises: StoreError if another process holds it, or if the file system has no locks.
         """
-        with _own_lock(self.root), _opened(self.root / ".lock") as stream:
-            while not _taken(stream, self.root):
-                stream.seek(0)
-                if not wait:
-                    msg = f"the store {self.root} is in use by {stream.read().strip()}; wait for it, or stop it"
-                    raise StoreError(msg)
-                time.sleep(WAIT_SECONDS)
-            stream.truncate(0)
-            started = time.strftime("%Y-%m-%d %H:%M:%S")
-            stream.write(f"process {os.getpid()} on {socket.gethostname()}, since {started}\n")
-            stream.flush()
-            yield
+        with _own_lock(self.root):
+            while True:
+                with _opened(self.root / ".lock") as stream:
+                    self._take(stream, wait=wait)
+                    if _is_still(stream, self.root / ".lock"):
+                        yield
+                        return
+                self.root.mkdir(parents=True, exist_ok=True)  # it was taken away while this one waited
+
+    def _take(self, stream: IO[str], *, wait: bool) -> None:
+        while not _taken(stream, self.root):
+            stream.seek(0)
+            if not wait:
+                msg = f"the store {self.root} is in use by {stream.read().strip()}; wait for it, or stop it"
+                raise StoreError(msg)
+            time.sleep(WAIT_SECONDS)
+        stream.truncate(0)
+        started = time.strftime("%Y-%m-%d %H:%M:%S")
+        stream.write(f"process {os.getpid()} on {socket.gethostname()}, since {started}\n")
+        stream.flush()
 
     def check_lock(self) -> None:
         """A POSIX lock ends with its process, and not before."""
@@ -183,6 +191,14 @@ def _sizes(folder: str, prefix: str) -> Iterator[tuple[str, int]]:
             yield from _sizes(entry.path, f"{prefix}{entry.name}/")
         elif PARTIAL not in entry.name and entry.is_file():
             yield prefix + entry.name, entry.stat().st_size
+
+
+def _is_still(stream: IO[str], path: Path) -> bool:
+    """Whether the file that is locked is the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _taken(stream: IO[str], root: Path) -> bool:

@@ -48,11 +48,14 @@ class Inputs:
     platforms: str
 
 
-def fetch(root: Folder, spec: GeoSpec, found: Sequence[Found], *, say: Callable[[str], None]) -> Fetched:
+def fetch(
+    root: Folder, spec: GeoSpec, found: Sequence[Found], *, say: Callable[[str], None], wait: bool = False
+) -> Fetched:
     """Fetches ``found`` and ``spec.accessions``, and looks again at all series of the ledger.
 
     Parameters: root   the store's ``geo`` folder
                 say    is told, line by line, what became of each series that is not as it was
+                wait   for the folder, if another process fetches into it; else that is an error
     Raises:     StoreError if the folder cannot be written, or another process fetches into it. What a server does
                 raises nothing, and stands in the ledger.
     """
@@ -60,7 +63,7 @@ def fetch(root: Folder, spec: GeoSpec, found: Sequence[Found], *, say: Callable[
         root.desk.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unwritten(root, error) from error
-    with root.lock():  # two would write the same partial files
+    with root.lock(wait=wait):  # two would write the same partial files
         ledger = Ledger(root)
         before = ledger.entries()
         entries = _looked_at(before, spec, found)
@@ -97,7 +100,8 @@ def inputs(root: Folder) -> Inputs:
     fetched = [f for e in Ledger(root).entries().values() if e.state is State.FETCHED for f in e.files]
     platforms = files / layout.PLATFORMS
     platforms.desk.mkdir(parents=True, exist_ok=True)  # where nothing but counts was fetched
-    named = tuple((files / f.name).url for f in fetched if _is_input(f))
+    there = files.sizes()
+    named = tuple((files / f.name).url for f in fetched if _is_input(f) and f.name in there)
     return Inputs(files=named, platforms=platforms.url)
 
 
@@ -203,7 +207,11 @@ class Run:
             return replace(entry, state=State.GONE, tries=0, error=f"GEO does not have it: {fault}")
         known = {f.name: f for f in entry.files}
         seen: list[Seen] = []
-        for name in layout.matrices(accession, listing):
+        names = layout.matrices(accession, listing)
+        if not names and (known or f"{accession}_series_matrix" in listing or f"{accession}-GPL" in listing):
+            text = f"{where}: no series matrix under a name that is known; it may be split, or be made anew just now"
+            raise WebError(text)
+        for name in names:
             file, holds = self._file(
                 Wanted(
                     name=f"{layout.folder(accession)}/matrix/{name}",
@@ -302,10 +310,13 @@ class Run:
             check=contents.packed,
         )
         try:
-            return self._file(annotation, self.annotations)[0], None
+            file = self._file(annotation, self.annotations)[0]
         except WebError as fault:
-            if not fault.gone:
-                raise
+            if not fault.gone or self._there(annotation.name, self.annotations) is not None:
+                raise  # what GEO once had, it still has: the next run asks again
+        else:
+            self.files.remove(f"{layout.PLATFORMS}/{gpl}.tsv.gz")  # readers would take it first
+            return file, None
         table = Wanted(
             name=f"{layout.PLATFORMS}/{gpl}.tsv.gz",
             kind="annotation",
@@ -359,10 +370,9 @@ class Run:
 def _failed(entry: Entry, got: list[File], error: str) -> Entry:
     """The entry after a fault: what is fetched stays so, of the others the files that came are remembered."""
     tries = entry.tries + 1
-    if entry.state is State.FETCHED:
-        return replace(entry, tries=tries, error=error)
-    files = {f.name: f for f in (*entry.files, *got)}
-    return replace(entry, state=State.FAILED, files=tuple(files.values()), tries=tries, error=error)
+    files = tuple({f.name: f for f in (*entry.files, *got)}.values())
+    state = State.FETCHED if entry.state is State.FETCHED else State.FAILED
+    return replace(entry, state=state, files=files, tries=tries, error=error)
 
 
 def _put(ledger: Ledger, entry: Entry) -> None:

@@ -151,8 +151,14 @@ def _all(utils: Utilities, asked: str) -> tuple[Found, ...]:
 def _check_understood(asked: str, head: Mapping[str, Any]) -> None:
     """Raises SpecError if NCBI dropped a part: it leaves out unknown fields without a word, and finds more."""
     translation = str(head.get("querytranslation", "")).lower()
-    fields = re.findall(r"\[([^\[\]]+)\]", asked)
-    lost = [f for f in fields if f"[{f.lower()}]" not in translation] if "[all fields]" in translation else []
+    bare = translation.replace('"', "")
+    named = re.findall(r'("[^"]*"|[^\s()\[\]]+)\[([^\[\]]+)\]', asked)
+    # what a field that it does not know was asked for, it looks for everywhere
+    lost = [
+        field
+        for value, field in named
+        if not field.lower().startswith("all") and f"{value.strip(chr(34)).lower()}[all fields]" in bare
+    ]
     errors = head.get("errorlist") or {}
     lost += [str(f) for f in errors.get("fieldsnotfound", errors.get("fieldnotfound", []))]
     if lost:

@@ -55,7 +55,12 @@ def test_read_gmt__a_set_twice(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "cannot read"), (b"", "is empty"), (b"\xff\xfe\x00", "UTF-8"), (gzip.compress(b"A\t-\tT", mtime=0)[:-9], "damaged")],
+    [
+        (None, "cannot read"),
+        (b"", "is empty"),
+        (b"\xff\xfe\x00", "UTF-8"),
+        (gzip.compress(b"A\t-\tT", mtime=0)[:-9], "damaged"),
+    ],
 )
 def test_read_gmt__no_such_text(tmp_path: Path, content: bytes | None, said: str) -> None:
     file = tmp_path / "a.gmt"
