@@ -146,7 +146,13 @@ class _Run:
         for refusal in self.plan.refused:
             self._quarantine(refusal, digest="", limits={})
         lasting = [t for t in self.plan.targets if t.kind]
-        todo = [t for t in lasting if not self._settled(t)]
+        whole = self.store.root.together(lambda t: _whole(self.store, t), lasting)
+        refused = {(r["kind"], r["name"]) for r in self.store.quarantined()}
+        todo = [
+            target
+            for target, artifact in zip(lasting, whole, strict=True)
+            if not self._settled(target, artifact, refused=(target.kind, target.name) in refused)
+        ]
         needed = {digest for t in todo for digest in t.after}
         for target in [t for t in self.plan.targets if not t.kind and t.digest in needed] + todo:
             self.jobs[target.digest] = _Job(target=target, round=0, parts=target.parts, receipts={})
@@ -159,18 +165,18 @@ class _Run:
             if record["source"] in sources and (record["kind"], record["name"]) not in now:
                 self.store.pardon(record["kind"], record["name"])
 
-    def _settled(self, target: Target) -> bool:
-        artifact = _whole(self.store, target)
+    def _settled(self, target: Target, artifact: Artifact | None, *, refused: bool) -> bool:
         if artifact is not None:
             if self.store.head(target.kind, target.name) != target.digest:
                 tag = self.store.head_tag(target.kind, target.name)
                 self.store.point(target.kind, target.name, target.digest, tag=tag)
                 self.summary.restored.append(target.name)
-            self.store.pardon(target.kind, target.name)
+            if refused:
+                self.store.pardon(target.kind, target.name)
             self.summary.fresh.append(target.name)
             self.summary.artifacts[target.name] = dict(artifact.facts)
             return True
-        record = _standing(self.store, target)
+        record = _standing(self.store, target) if refused else None
         if record is not None:
             self.summary.quarantined.append({"name": target.name, "reason": record["reason"]})
         return record is not None
@@ -271,6 +277,7 @@ class _Run:
 
     def take_over(self, job: _Job) -> None:
         """Becomes the owner of a target's work, and finds out how far it is."""
+        self.store.root.check_lock()  # what follows takes the work from whoever has it
         target, folder = job.target, job.target.folder(self.store).marked(self.token)
         if target.kind:  # what is made anew because it was damaged does not exist until it is whole again
             folder.remove("manifest.json")
@@ -406,6 +413,7 @@ class _Run:
         target = job.target
         del self.jobs[target.digest]
         self.ready = deque((j, p) for j, p in self.ready if j is not job)
+        self.lost = deque((j, p) for j, p in self.lost if j is not job)
         if not target.kind:
             for other in [j for j in self.jobs.values() if target.digest in j.target.after]:
                 self._refuse(other, reason)

@@ -215,6 +215,7 @@ def execute(
         with threadpool_limits(1):
             output = run_part(work)
         files = [_entry(file, work) for file in output.files]
+        work.alive()
         work.folder.send(*(f["path"] for f in files))
         work.alive()
     except Superseded:

@@ -239,7 +239,7 @@ class Store:
         """The names that have a current artifact, sorted."""
         moved = {name for k, name in self.moved or () if k == kind}
         there = [] if self.alone else (self.root / kind).names()
-        found = [name for name in there if name not in moved]
+        found = [name for name in there if is_name(name) and name not in moved]  # else it is no artifact's
         heads = self.root.together(lambda name: self.head(kind, name), found)
         return sorted([*moved, *(name for name, head in zip(found, heads, strict=True) if head is not None)])
 
@@ -331,8 +331,8 @@ class Store:
                 where = f"{artifact.key}: part {entry['part']}: {(folder / name).url}"
                 msg = f"{where} is {state}; run the same command again"
                 raise DamageError(msg)
-        folder.keep_only(artifact.names)
         self.root.check_lock()
+        folder.keep_only(artifact.names)
         write_json(folder, "manifest.json", artifact.manifest)
         self.point(artifact.kind, artifact.name, artifact.digest, tag=tag)
 
@@ -352,6 +352,7 @@ class Store:
 
         Raises: SpecError if there is no such artifact.
         """
+        self.root.check_lock()
         (self.root / kind / self._name(kind, name)).remove("HEAD")
 
     def gc(self, *, young_seconds: float = YOUNG_SECONDS) -> list[str]:
@@ -362,11 +363,13 @@ class Store:
             for kind in schema.KINDS
             for name in (self.root / kind).names()
             for version in (self.root / kind / name).names()
-            if version != "HEAD"
+            if re.fullmatch("[0-9a-f]{12}", version)
         ]
         gone = [self.root / k / n / v for k, n, v in found if (k, n, v) not in keep and self._old(v, young_seconds)]
-        gone += [self.root / ".work" / v for v in (self.root / ".work").names() if self._old(v, young_seconds)]
+        under_way = [v for v in (self.root / ".work").names() if re.fullmatch("[0-9a-f]{12}", v)]
+        gone += [self.root / ".work" / v for v in under_way if self._old(v, young_seconds)]
         for folder in gone:
+            self.root.check_lock()
             folder.clear()
         self.root.tidy()
         return [folder.url for folder in gone]
@@ -413,7 +416,8 @@ class Store:
     def quarantined(self) -> list[dict[str, Any]]:
         """Every input that was refused, with its reason."""
         folder = self.root / ".quarantine"
-        found = self.root.together(lambda name: read_json(folder, name), sorted(folder.sizes()))
+        names = [name for name in folder.sizes() if name.endswith(".json")]
+        found = self.root.together(lambda name: read_json(folder, name), names)
         return [f for f in found if f is not None]
 
     @contextmanager

@@ -79,10 +79,23 @@ def _verify(store: Store, *, deep: bool, repair: bool, say: Callable[[str], None
         # inputs come before what is made of them: what is repaired here is whole when it is needed there
         faults += _repaired(store, artifact, damaged) if repair and damaged else damaged
         say(f"{number}/{len(found)} {artifact.key}")
+    faults += _without_manifest(store)
     entries = [f for a in found for f in a.manifest["files"]]
     return Verdict(
         artifacts=len(found), files=len(entries), bytes=sum(f["bytes"] for f in entries), faults=tuple(faults)
     )
+
+
+def _without_manifest(store: Store) -> list[Fault]:
+    """What is current, yet does not exist; ``reachable`` passes it over."""
+    heads = [(k, n, d) for k in schema.KINDS for n in store.names(k) if (d := store.head(k, n))]
+    found = store.root.together(lambda key: store.committed(*key), heads)
+    note = "run the command that made it again, it will be made anew"
+    return [
+        Fault(artifact=f"{k}/{n}", digest=d, part=0, file="manifest.json", found="missing", note=note)
+        for (k, n, d), artifact in zip(heads, found, strict=True)
+        if artifact is None
+    ]
 
 
 def _damage(artifact: Artifact, *, deep: bool) -> list[Fault]:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
@@ -41,6 +42,13 @@ def _sweep(place: Path) -> None:
     """Removes what nobody has used for a week."""
     for folder in place.iterdir() if place.is_dir() else ():
         stamp = folder / _STAMP
-        used = stamp.stat().st_mtime if stamp.exists() else folder.stat().st_mtime
-        if time.time() - used > KEPT_SECONDS:
-            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # another sweeps too
+            used = stamp.stat().st_mtime if stamp.exists() else folder.stat().st_mtime
+            if time.time() - used > KEPT_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def forget(bucket: str, key: str) -> None:
+    """Removes what lies on the desks of a folder, under whatever mark."""
+    for folder in (cache() / bucket).glob(f"*/{key}"):
+        shutil.rmtree(folder, ignore_errors=True)

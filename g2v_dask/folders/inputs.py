@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from g2v_dask.errors import SpecError
@@ -40,7 +40,11 @@ def find(patterns: Iterable[str]) -> tuple[Input, ...]:
     for pattern in patterns:
         for file in _in_bucket(pattern) if "://" in pattern else map(_local, expand_files([pattern])):
             found.setdefault(file.url, file)
-    return tuple(found.values())
+    files = tuple(found.values())
+    if files:  # those of a bucket are asked for and brought at once
+        files = tuple(files[-1].folder.together(_marked, files))
+        files[-1].folder.together(Input.path, files)
+    return files
 
 
 def _local(path: Path) -> Input:
@@ -54,20 +58,31 @@ def _in_bucket(pattern: str) -> list[Input]:
     base, _, _ = fixed.rpartition("/")
     folder = open_folder(base + mark + query)
     wanted = where[len(base) + 1 :]
-    names = [n for n in folder.sizes() if n == wanted or _matches(n, wanted)]
+    if fixed == where:
+        return [Input(url=(folder / wanted).url, folder=folder, name=wanted)]
+    names = [n for n in folder.sizes() if _matches(n, wanted)]
     if not names:
         msg = f"no such file: {pattern}"
         raise SpecError(msg)
-    return [_marked(folder, name) for name in names]
+    return [Input(url=(folder / name).url, folder=folder, name=name) for name in names]
 
 
 def _matches(name: str, pattern: str) -> bool:
     return name.count("/") == pattern.count("/") and fnmatch.fnmatchcase(name, pattern)
 
 
-def _marked(folder: Folder, name: str) -> Input:
-    """Copies are those of what the object holds now."""
-    return Input(url=(folder / name).url, folder=folder.marked(digest_of(folder.tag(name))[:12]), name=name)
+def _marked(file: Input) -> Input:
+    """Copies are those of what an object holds now.
+
+    Raises: SpecError if it is not there.
+    """
+    if file.folder.is_local:
+        return file
+    tag = file.folder.tag(file.name)
+    if tag is None:
+        msg = f"no such file: {file.url}"
+        raise SpecError(msg)
+    return replace(file, folder=file.folder.marked(digest_of(tag)[:12]))
 
 
 def holding(url: str, prefix: str) -> Folder:

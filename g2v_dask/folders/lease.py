@@ -22,7 +22,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from g2v_dask.errors import StoreError
@@ -66,6 +66,7 @@ class Lease:
         self._end = threading.Event()
         self._tag: str | None = None
         self._lost: str | None = None
+        self._mark = uuid.uuid4().hex
         self._who = f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}"
 
     def take(self) -> str | None:
@@ -78,11 +79,18 @@ class Lease:
 
     def _put(self, who: str, tag: str | None) -> bool:
         """One step; every content differs, so that every step has a tag of its own."""
-        data = json_bytes({"who": who, "token": uuid.uuid4().hex})
+        data = json_bytes({"who": who, "lease": self._mark, "token": uuid.uuid4().hex})
         made = self._folder.try_replace(NAME, data, tag)
         if made is not None:
             self._tag = made
         return made is not None
+
+    def _again(self, who: str) -> bool:
+        """``_put`` on what is ours; also if an earlier one went through and we never heard of it."""
+        if self._put(who, self._tag):
+            return True
+        data, tag, _ = self._folder.look(NAME)
+        return _parsed(data).get("lease") == self._mark and self._put(who, tag)
 
     def renew(self) -> None:
         """Tells that this process lives.
@@ -90,7 +98,7 @@ class Lease:
         Raises: StoreError if another has taken over.
         """
         with self._guard:
-            if self._lost is None and not self._put(self._who, self._tag):
+            if self._lost is None and not self._again(self._who):
                 who = _parsed(self._folder.read(NAME)).get("who") or "another process"
                 self._lost = (
                     f"{self._folder.url} was taken over by {who}: this process was not heard of for "
@@ -109,11 +117,11 @@ class Lease:
                     return
 
     def free(self) -> None:
-        """Gives the lock back, if it is still ours."""
+        """Gives the lock back, if it is still ours; where the service does not answer, it runs out by itself."""
         self._end.set()
-        with self._guard:
+        with self._guard, suppress(StoreError):
             if self._lost is None:
-                self._put("", self._tag)
+                self._again("")
 
 
 def _parsed(data: bytes | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -68,7 +68,7 @@ class LocalFolder:
         """A file's content."""
         try:
             return (self.root / name).read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def write(self, name: str, data: bytes) -> None:
@@ -121,11 +121,11 @@ class LocalFolder:
 
     def age(self) -> float | None:
         """Since the youngest of its files and folders changed."""
-        try:
-            times = [self.root.stat().st_mtime, *(p.lstat().st_mtime for p in self.root.rglob("*"))]
-        except FileNotFoundError:
-            return None
-        return time.time() - max(times)
+        times = []
+        for path in (self.root, *self.root.rglob("*")):
+            with suppress(FileNotFoundError):  # gone while this looks
+                times.append(path.lstat().st_mtime)
+        return time.time() - max(times) if times else None
 
     def fetch(self, *names: str) -> Path:
         """The files themselves."""

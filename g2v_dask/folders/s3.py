@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -61,7 +62,7 @@ class S3Folder:
         if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc or options or parts.fragment:
             msg = "expected s3://bucket/prefix or s3://bucket/prefix?endpoint_url=https://host, and nothing else in it"
             raise SpecError(msg)
-        if endpoint is not None and ("@" in endpoint or urlsplit(endpoint).scheme not in ("http", "https")):
+        if endpoint is not None and not re.fullmatch(r"https?://[^/@?#]+(/[^@?#]*)?", endpoint):
             msg = "endpoint_url must be https://host[:port] (or http://) without user and password: those come from "
             raise SpecError(msg + "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment")
         return cls(parts.netloc, parts.path.strip("/"), endpoint)
@@ -80,8 +81,12 @@ class S3Folder:
     @property
     def desk(self) -> Path:
         """In the cache of this machine."""
+        return desks.desk(self._place, self.mark) / self.key
+
+    @property
+    def _place(self) -> str:
         where = hashlib.sha256(f"{self.endpoint} {self.bucket}".encode()).hexdigest()[:8]
-        return desks.desk(f"{self.bucket}-{where}", self.mark) / self.key
+        return f"{self.bucket}-{where}"
 
     def __truediv__(self, name: str) -> S3Folder:
         return S3Folder(self.bucket, f"{self.key}/{name}".strip("/"), self.endpoint, self.mark)
@@ -167,6 +172,8 @@ class S3Folder:
 
     def remove(self, *names: str) -> None:
         """Removes objects, a thousand a request."""
+        for name in names if self.mark != "-" else ():
+            (self.desk / name).unlink(missing_ok=True)
         keys = [{"Key": self._prefix + name} for name in names]
         for start in range(0, len(keys), MOST_DELETED):
             some = keys[start : start + MOST_DELETED]
@@ -180,7 +187,7 @@ class S3Folder:
         names = list(self.sizes())
         self.remove(*(n for n in names if n == "manifest.json"))
         self.remove(*names)
-        self.leave()
+        desks.forget(self._place, self.key)
 
     def keep_only(self, names: Iterable[str]) -> None:
         """Removes every other object below."""
@@ -247,7 +254,7 @@ class S3Folder:
                 return getattr(_client(self.endpoint), verb)(Bucket=self.bucket, **how)
             except botocore.exceptions.ClientError as error:
                 code = str(error.response.get("Error", {}).get("Code"))
-                if (name and code in _GONE) or code in _CHANGED:
+                if (name and code in _GONE) or (code in _CHANGED and how.keys() & {"IfMatch", "IfNoneMatch"}):
                     return None
                 raise
 
@@ -282,8 +289,9 @@ def _told(what: str, absent: type[OSError] = StoreError) -> Iterator[None]:
     """Errors of the service as ours: what it said, of which object, and nothing that was sent with the request."""
     try:
         yield
-    except botocore.exceptions.ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code"))
+    except (botocore.exceptions.ClientError, boto3.exceptions.S3UploadFailedError) as error:
+        answer = error if isinstance(error, botocore.exceptions.ClientError) else error.__context__
+        code = str(getattr(answer, "response", {}).get("Error", {}).get("Code"))
         if code in _GONE:
             raise absent(2, "no such object", what) from None
         advice = {
@@ -291,6 +299,7 @@ def _told(what: str, absent: type[OSError] = StoreError) -> Iterator[None]:
             "AccessDenied": "the credentials in the environment may not do this",
             "403": "the credentials in the environment may not do this",
             "InvalidAccessKeyId": "the service does not know AWS_ACCESS_KEY_ID",
+            "NotImplemented": "it has no conditional writes, so two writers could meet; use one that has",
             "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY is not the one of AWS_ACCESS_KEY_ID",
         }.get(code, "try again; nothing is half written")
         msg = f"{what}: the object store answers {code}: {advice}"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from g2v_dask.errors import StoreError
 from g2v_dask.files import digest_of, placed
 from g2v_dask.folders import Folder
 
@@ -41,6 +42,8 @@ class Checkpoints:
             try:
                 with self._folder.fetch(name).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                     held = {key: file[key] for key in file.files}
+            except StoreError:
+                raise  # a service that is away says nothing of what it holds
             except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
                 continue  # damaged, or removed meanwhile: the one before it serves
             if str(held.pop("identity", "")) == self._identity:

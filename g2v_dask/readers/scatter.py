@@ -63,7 +63,7 @@ def read_scattered(fetch: Callable[[str], Path], source: Source) -> Iterator[Blo
         index = json.loads(fetch(INDEX).read_text("utf-8"))
         path = fetch(index["files"][source.name])
         size = path.stat().st_size
-    except (OSError, KeyError) as error:
+    except (FileNotFoundError, KeyError) as error:
         msg = f"{source.path}: its group {source.title!r} is not among what was scattered; run the same command again"
         raise InputError(msg) from error
     width = source.n_samples

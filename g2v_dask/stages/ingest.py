@@ -18,7 +18,7 @@ import numpy as np
 from g2v_dask import arrays, platforms
 from g2v_dask.errors import InputError, SpecError, StoreError
 from g2v_dask.files import digest_of, file_sha256
-from g2v_dask.folders import Folder, inputs, open_folder
+from g2v_dask.folders import inputs, open_folder
 from g2v_dask.folders.inputs import Input
 from g2v_dask.genes import BUNDLED, GeneTable
 from g2v_dask.kernels import normalise
@@ -50,7 +50,8 @@ class Detail:
     file_sha256: str
     genes: tuple[Path, str]  # and its sha256
     platform: tuple[Input, str] | None = None
-    scattered: Folder | None = None
+    scattered: str | None = None
+    """The digest of the preparation, whose files lie in the store that the part is given."""
 
 
 def plan(store: Store, spec: IngestSpec) -> Plan:
@@ -173,7 +174,7 @@ def _targets(
                 file_sha256=hashes(file),
                 genes=genes,
                 platform=None if platform is None else (platform, hashes(platform.path())),
-                scattered=None if preparation is None else preparation.folder(store),
+                scattered=None if preparation is None else preparation.digest,
             ),
             parts=(Part(number=0, bytes=_need(source), label=source.name),),
             after=() if preparation is None else (preparation.digest,),
@@ -268,7 +269,8 @@ def _blocks(work: Work, source: Source) -> Iterator[Block]:
     scattered = work.target.detail.scattered
     if scattered is None:
         return formats.read(source)
-    return scatter.read_scattered(scattered.marked(work.token).fetch, source)
+    folder = work.store.work(scattered) / "data"
+    return scatter.read_scattered(folder.marked(work.token).fetch, source)
 
 
 def _write(work: Work, made: Prepared) -> tuple[Path, ...]:
