@@ -54,9 +54,9 @@ def download(web: Web, files: Folder, wanted: Wanted, known: File | None) -> tup
     try:
         _place(part, target, pack=wanted.pack)
         files.send(wanted.name)
+        size, digest = target.stat().st_size, file_sha256(target)
         if not files.is_local:
             target.unlink()  # the bucket has it; who reads it brings a copy
-        size, digest = target.stat().st_size, file_sha256(target)
     except OSError as error:
         raise _unwritten(target, error) from error
     finally:

@@ -179,7 +179,7 @@ def test_command__trains_runs_on_real_expression(
 
 
 def test_compare__reads_the_store_and_names_the_genes(two: Store) -> None:
-    compared = stability.compare(str(two.root), ["one", "two"], ks=(3,))
+    compared = stability.compare(two.root.url, ["one", "two"], ks=(3,))
     assert compared.found.genes.tolist() == sorted(compared.found.genes.tolist())
     assert {g.gene for g in compared.found.least_stable(2)} <= {"TP53", "EGFR"}
     assert compared.names.about("TP53").description == "tumor protein p53"
@@ -197,19 +197,19 @@ def test_compare__glove_without_a_seed_says_so(tmp_path: Path) -> None:
 
 def test_compare__one_twice_is_none(two: Store) -> None:
     with pytest.raises(SpecError, match="different embeddings, but 'one' is named twice"):
-        stability.compare(str(two.root), ["one", "one"])
+        stability.compare(two.root.url, ["one", "one"])
 
 
 def test_compare__one_that_is_not_there_lists_those_that_are(two: Store) -> None:
     with pytest.raises(SpecError, match="no embeddings named 'three'.*; there are: one, two"):
-        stability.compare(str(two.root), ["one", "three"])
+        stability.compare(two.root.url, ["one", "three"])
 
 
 # -- the command --------------------------------------------------------------------------------------------
 
 
 def test_command__prints_a_table_and_the_least_stable_genes(two: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    called("one", "two", "--store", two.root, "-k", "3,5")
+    called("one", "two", "--store", two.root.url, "-k", "3,5")
     out = capsys.readouterr().out
     assert "Stability of 2 embeddings\n10 genes that all have\n" in out
     assert "3 nearest" in out
@@ -219,9 +219,9 @@ def test_command__prints_a_table_and_the_least_stable_genes(two: Store, capsys: 
 
 
 def test_command__json_is_whole(two: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    called("one", "two", "--store", two.root, "-k", "3", "--json")
+    called("one", "two", "--store", two.root.url, "-k", "3", "--json")
     found = json.loads(capsys.readouterr().out)
-    expected = stability.compare(str(two.root), ["one", "two"], ks=(3,)).found
+    expected = stability.compare(two.root.url, ["one", "two"], ks=(3,)).found
     assert found == json.loads(json.dumps(expected.as_json()))
     assert found["pairs"][0]["first"] == "one"
     assert 0 < found["all"]["overlap"]["3"]["mean"] < 1
@@ -230,10 +230,10 @@ def test_command__json_is_whole(two: Store, capsys: pytest.CaptureFixture[str]) 
 
 def test_command__markdown_has_its_picture_beside_it_and_html_inside(two: Store, tmp_path: Path) -> None:
     vectors = np.random.default_rng(4).normal(size=(10, 3))
-    genes = stability.compare(str(two.root), ["one", "two"], ks=(3,)).found.genes.tolist()
+    genes = stability.compare(two.root.url, ["one", "two"], ks=(3,)).found.genes.tolist()
     stores.embedding(two, "three", genes, vectors)
     markdown, html = tmp_path / "r.md", tmp_path / "r.html"
-    words = ("one", "two", "three", "--store", two.root, "-k", "3,5", "--markdown", markdown, "--html", html)
+    words = ("one", "two", "three", "--store", two.root.url, "-k", "3,5", "--markdown", markdown, "--html", html)
     called(*words)
     text, picture = markdown.read_text("utf-8"), (tmp_path / "r.png").read_bytes()
     assert text.count("# Stability of 3 embeddings") == 1
@@ -245,7 +245,7 @@ def test_command__markdown_has_its_picture_beside_it_and_html_inside(two: Store,
     called(*words)
     assert (tmp_path / "r.png").read_bytes() == picture
     with pytest.raises(InputError, match=r"the picture of the report takes that name; call the report .md"):
-        called("one", "two", "--store", two.root, "-k", "3", "--markdown", tmp_path / "r.png")
+        called("one", "two", "--store", two.root.url, "-k", "3", "--markdown", tmp_path / "r.png")
 
 
 def test_command__equal_embeddings_have_no_least_stable_gene(
@@ -287,7 +287,7 @@ def test_command__more_lost_genes_than_are_listed_are_counted(
 )
 def test_command__what_cannot_be_done_is_said(two: Store, words: tuple[str, ...], message: str) -> None:
     with pytest.raises(G2VError, match=message):
-        called(*words, "--store", two.root)
+        called(*words, "--store", two.root.url)
 
 
 def test_command__offers_every_training_option() -> None:

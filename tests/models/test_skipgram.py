@@ -284,7 +284,7 @@ def test_train__facts_count_what_is_dropped(small: MemoryMatrix, tmp_path: Path)
 
 
 def test_train__more_than_65536_genes_use_wide_pairs(small: MemoryMatrix, tmp_path: Path) -> None:
-    wide = skipgram._PairFile(file=skipgram._scratch(tmp_path), bits=32)
+    wide = skipgram._PairFile(file=skipgram._scratch(LocalFolder(tmp_path)), bits=32)
     first, second = np.array([0, 70_000, 2**32 - 1]), np.array([2**32 - 1, 1, 5])
     wide.write(0, wide.pack(first, second))
     again = wide.unpack(wide.read(0, wide.length))
