@@ -88,5 +88,7 @@ def fsync(file: int) -> None:
     _fsync(file)
 
 
-parts.execute = execute  # tasks name it; they find this one
-os.fsync = fsync
+def dask_setup(_worker: Any) -> None:
+    """Puts the gate in, in the worker that preloads this; whoever else imports it has none."""
+    parts.execute = execute  # tasks name it; they find this one
+    os.fsync = fsync
