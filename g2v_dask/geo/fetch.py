@@ -370,9 +370,10 @@ class Run:
 def _failed(entry: Entry, got: list[File], error: str) -> Entry:
     """The entry after a fault: what is fetched stays so, of the others the files that came are remembered."""
     tries = entry.tries + 1
-    files = tuple({f.name: f for f in (*entry.files, *got)}.values())
-    state = State.FETCHED if entry.state is State.FETCHED else State.FAILED
-    return replace(entry, state=state, files=files, tries=tries, error=error)
+    if entry.state is State.FETCHED:  # with its old records: a file that came is told as changed by the run that ends
+        return replace(entry, tries=tries, error=error)
+    files = {f.name: f for f in (*entry.files, *got)}
+    return replace(entry, state=State.FAILED, files=tuple(files.values()), tries=tries, error=error)
 
 
 def _put(ledger: Ledger, entry: Entry) -> None:
