@@ -59,7 +59,7 @@ def test_scatter__equals_reading_each_group(gct, tmp_path, monkeypatch):
     scatter.scatter(sources, tmp_path / "out")
     monkeypatch.setattr(scatter, "BLOCK_BYTES", 8 * 3 * 20)  # 20 rows of 3 samples
     for source in sources:
-        direct, again = list(formats.read(source)), list(scatter.read_scattered(tmp_path / "out", source))
+        direct, again = list(formats.read(source)), list(scatter.read_scattered((tmp_path / "out").joinpath, source))
         assert len(again) > 1
         np.testing.assert_array_equal(values_of(direct), values_of(again))
         assert [w for b in direct for w in b.rows] == [w for b in again for w in b.rows]
@@ -70,14 +70,14 @@ def test_scatter__equals_reading_each_group(gct, tmp_path, monkeypatch):
 
 def test_scatter__damage_is_seen(gct, tmp_path):
     sources = split(gct)
-    with pytest.raises(InputError, match="expected the group 'Heart'"):
-        list(scatter.read_scattered(tmp_path / "none", sources[0]))
+    with pytest.raises(InputError, match="its group 'Heart' is not among what was scattered"):
+        list(scatter.read_scattered((tmp_path / "none").joinpath, sources[0]))
     scatter.scatter(sources, tmp_path / "out")
     name = json.loads((tmp_path / "out" / scatter.INDEX).read_text())["files"]["Heart"]
     with (tmp_path / "out" / name).open("ab") as file:
         file.write(b"x")
     with pytest.raises(InputError, match="scatter .* again"):
-        list(scatter.read_scattered(tmp_path / "out", sources[0]))
+        list(scatter.read_scattered((tmp_path / "out").joinpath, sources[0]))
 
 
 V13 = (
