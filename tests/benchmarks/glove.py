@@ -48,7 +48,7 @@ from threadpoolctl import threadpool_limits
 from g2v_dask import arrays, driver, stages, tiles
 from g2v_dask.cluster import Cluster, blas_kernel, connect
 from g2v_dask.files import digest_of
-from g2v_dask.folders import write_json
+from g2v_dask.folders import LocalFolder, write_json
 from g2v_dask.kernels import glove as kernel
 from g2v_dask.kernels.normalise import expressed
 from g2v_dask.machine import cores
@@ -251,7 +251,7 @@ def in_process(store: Store, spec: TrainSpec, wanted: float) -> dict[str, Any]:
         made = glove.train(
             arrays.Cooccurrence(store.only("cooccurrence", "reads").folder),
             spec,
-            folder=Path(folder),
+            folder=LocalFolder(Path(folder)),
             progress=progress,
             alive=lambda: None,
             solver=solver,
@@ -512,7 +512,7 @@ def pass_(options: Options, folder: Path) -> dict[str, Any]:
         solver="majorised",
         least=1,
     )
-    files = glove_rounds._Files(SimpleNamespace(folder=folder), setting)  # type: ignore[arg-type]
+    files = glove_rounds._Files(SimpleNamespace(folder=LocalFolder(folder), desk=folder), setting)  # type: ignore[arg-type]
     log_x = random.normal(12, 4, (tile, tile)).astype(np.float32)
     for row, col in tiles.blocks(genes, tile):
         shape = [s.stop - s.start for s in (setting.span(row), setting.span(col))]

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from gensim.models import Word2Vec
 
+from g2v_dask.folders import LocalFolder  # noqa: E402
 from g2v_dask.models import load
 from g2v_dask.spec import TrainSpec
 from tests.oracles_models import MemoryMatrix, modules
@@ -31,7 +32,9 @@ from tests.oracles_models import MemoryMatrix, modules
 
 def ours(matrix: MemoryMatrix, spec: TrainSpec) -> Any:
     with tempfile.TemporaryDirectory() as folder:
-        return load(spec.method).train(matrix, spec, folder=Path(folder), progress=lambda *_: None, alive=lambda: None)
+        return load(spec.method).train(
+            matrix, spec, folder=LocalFolder(Path(folder)), progress=lambda *_: None, alive=lambda: None
+        )
 
 
 def bare(pairs: list[list[str]], counts: dict[str, int], spec: TrainSpec) -> None:
