@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import threading
 from functools import cache
 
 from tests.data_paths import data
@@ -83,3 +84,15 @@ def counts(*, rows: int = 2000) -> bytes:
 def genes() -> bytes:
     """A gene annotation of NCBI's."""
     return gzip.compress(b"GeneID\tSymbol\n1\tA1BG\n", mtime=0)
+
+
+class Recorder(threading.Event):
+    """Does not wait, and knows how long it should have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waited.append(timeout or 0.0)
+        return False

@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -132,18 +131,6 @@ def test_fetch__no_server_at_all(root: Folder) -> None:
 # -- waiting ------------------------------------------------------------------------------------------------
 
 
-class Recorder(threading.Event):
-    """Does not wait, and knows how long it should have."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.waited: list[float] = []
-
-    def wait(self, timeout: float | None = None) -> bool:
-        self.waited.append(timeout or 0.0)
-        return False
-
-
 @pytest.mark.parametrize(
     ("after", "low", "high"),
     [
@@ -158,7 +145,7 @@ class Recorder(threading.Event):
 )
 def test_patiently__waits_as_long_as_the_server_says(three: Geo, after: str | None, low: float, high: float) -> None:
     three.misbehave(FILE, Fault(status=503, after=after))
-    stop = Recorder()
+    stop = parts.Recorder()
     asking = Web(tries=2, timeout_seconds=2.0, stop=stop)
     url = f"{three.settings['files_url']}/{NAME}"
     assert asking.patiently(lambda: asking.body(url)) == whole()
@@ -168,7 +155,7 @@ def test_patiently__waits_as_long_as_the_server_says(three: Geo, after: str | No
 
 def test_patiently__backs_off_exponentially_with_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web, "BACKOFF_SECONDS", 1.0)
-    stop = Recorder()
+    stop = parts.Recorder()
 
     def never() -> None:
         msg = "broken"

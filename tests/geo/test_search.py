@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 
 import pytest
 
@@ -13,6 +12,7 @@ from g2v_dask.geo import search as searching
 from g2v_dask.geo import web
 from g2v_dask.geo.search import SearchError, search, term
 from g2v_dask.geo_spec import GeoSpec
+from tests.geo import parts
 from tests.geo.server import Fault, Geo
 from tests.shell import g2v
 
@@ -144,16 +144,7 @@ def test_search__key_goes_along_and_is_never_shown(
 
 
 def test_pace__keeps_its_distance_over_all_threads() -> None:
-    class Recorder(threading.Event):
-        def __init__(self) -> None:
-            super().__init__()
-            self.waited: list[float] = []
-
-        def wait(self, timeout: float | None = None) -> bool:
-            self.waited.append(timeout or 0.0)
-            return False
-
-    stop = Recorder()
+    stop = parts.Recorder()
     pace = web.Pace(10.0)
     for _ in range(4):
         pace.wait(stop)
