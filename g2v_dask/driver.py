@@ -95,6 +95,7 @@ class _Job:
     receipts: dict[int, Receipt]
     owned: bool = False  # taken over by this run: its receipts were looked at
     tag: str | None = None  # of HEAD, when it was taken over
+    flying: int = 0  # how many of its parts are under way
     sent: Target = field(init=False)  # what goes with every part: without the list of all parts
 
     def __post_init__(self) -> None:
@@ -201,15 +202,20 @@ class _Run:
             with self.display.stage(self.plan.stage, total=total, done=0):
                 for job in list(self.jobs.values()):
                     self.take_over(job)
-                while self.jobs:
+                while self.jobs or waiting:
                     for job, part in self._next(len(waiting)):
                         future = self._submit(client, job, part)
                         waiting[future] = (job, part)
+                        job.flying += 1
                         flying.add(future)
                     if not waiting:
                         self._stuck()
                     future = next(flying)
                     job, part = waiting.pop(future)
+                    job.flying -= 1
+                    if job.target.digest not in self.jobs:  # refused: what its other parts say does not matter
+                        self._clear(job)
+                        continue
                     try:
                         answer = future.result()
                     except (KilledWorker, MemoryError):
@@ -326,8 +332,6 @@ class _Run:
     def landed(self, job: _Job, part: Part, answer: dict[str, Any]) -> None:
         """Takes in what a part answered."""
         self.display.advance(part.label)
-        if job.target.digest not in self.jobs:
-            return  # another part of it was refused
         if answer["state"] == "superseded":
             msg = f"another run took over {job.target.key}; this one stops"
             raise G2VError(msg)
@@ -414,21 +418,29 @@ class _Run:
         del self.jobs[target.digest]
         self.ready = deque((j, p) for j, p in self.ready if j is not job)
         self.lost = deque((j, p) for j, p in self.lost if j is not job)
-        if not target.kind:
+        self.store.work(target.digest).remove(parts.OWNER)  # its running parts end when they next look
+        if target.kind:
+            refusal = Refusal(
+                kind=target.kind,
+                name=target.name,
+                title=target.title,
+                source=target.source or ", ".join(target.inputs),
+                reason=reason,
+            )
+            self._quarantine(refusal, digest=target.digest, limits=dict(target.limits))
+        else:
             for other in [j for j in self.jobs.values() if target.digest in j.target.after]:
                 self._refuse(other, reason)
+        self._clear(job)
+
+    def _clear(self, job: _Job) -> None:
+        """Removes what a refused target has written, once none of its parts can write more."""
+        if job.flying:
             return
-        refusal = Refusal(
-            kind=target.kind,
-            name=target.name,
-            title=target.title,
-            source=target.source or ", ".join(target.inputs),
-            reason=reason,
-        )
-        self._quarantine(refusal, digest=target.digest, limits=dict(target.limits))
-        self.store.work(target.digest).clear()
-        target.folder(self.store).clear()
-        self._drop_preparations(target)
+        self.store.work(job.target.digest).clear()
+        if job.target.kind:
+            job.target.folder(self.store).clear()
+            self._drop_preparations(job.target)
 
     def _quarantine(self, refusal: Refusal, *, digest: str, limits: dict[str, Any]) -> None:
         record = {**vars(refusal), "digest": digest, "limits": limits}

@@ -61,6 +61,14 @@ def test_drive__an_input_error_quarantines_and_stands_until_something_changes(st
     assert store.quarantined() == []
 
 
+def test_drive__what_a_refused_target_still_writes_goes(store: Store, cluster: Cluster) -> None:
+    """Its other parts are under way when one refuses, and write after that."""
+    refused = drive(store, cluster, Toy(fault="refuse", seconds=0.5))
+    assert (len(refused.quarantined), refused.parts_run) == (1, 0)
+    assert not toy.target(Toy()).folder(store).desk.exists()
+    assert not store.work(toy.target(Toy()).digest).desk.exists()
+
+
 def test_drive__another_error_fails_the_run_but_keeps_what_is_done(store: Store, cluster: Cluster) -> None:
     with pytest.raises(RuntimeError, match="crash"):
         drive(store, cluster, Toy(fault="crash", parts=4))
