@@ -11,7 +11,7 @@ import pyarrow as pa
 from g2v_dask.errors import StoreError
 
 FORMAT_VERSION = 1  # of the store; raised when an older reader could misread it
-KINDS = ("expression", "pairs", "cooccurrence", "embeddings", "index", "answers", "groups", "maps")
+KINDS = ("expression", "pairs", "cooccurrence", "embeddings", "index", "answers", "groups", "maps", "evaluations")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +192,26 @@ MAP_PLACES = pa.schema(
         "encoding_type": "g2v.maps",
         "encoding_version": "1",
         "doc": "the place of each gene on a map of the embedding, in the embedding's order",
+    },
+)
+
+
+EVALUATION = pa.schema(
+    [
+        *(pa.field(name, pa.string(), nullable=False) for name in ("task", "on", "model", "metric")),
+        *(pa.field(name, pa.float64(), nullable=False) for name in ("value", "low", "high")),
+        pa.field("baseline", pa.string(), nullable=False),
+        pa.field("genes", pa.int64(), nullable=False),
+        pa.field("coverage", pa.float64(), nullable=False),
+        pa.field("seed", pa.int64(), nullable=False),
+        pa.field("embedding", pa.string(), nullable=False),
+    ],
+    metadata={
+        "encoding_type": "g2v.evaluations",
+        "encoding_version": "1",
+        "doc": "one figure a row; low and high: 95 % interval, NaN where there is none; baseline: empty for the "
+        "embedding, else 'baseline', or 'transductive' for what reads the list it is scored on; genes of the "
+        "embedding that took part, coverage the share of the task's genes; embedding: digest of the artifact",
     },
 )
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from g2v_dask.cluster_spec import ClusterSpec as ClusterSpec
 from g2v_dask.errors import SpecError
+from g2v_dask.evaluate_spec import EvaluateSpec as EvaluateSpec
 from g2v_dask.geo_spec import GateSpec, GeoSpec
 from g2v_dask.options import Json, Role, Spec, nearest, option, under
 
@@ -306,6 +307,7 @@ STAGES: dict[str, type[Spec]] = {
     "index": IndexSpec,
     "kmeans": KmeansSpec,
     "map": MapSpec,
+    "evaluate": EvaluateSpec,
 }
 STEPS: dict[str, type[Spec]] = {**STAGES, "report": ReportSpec}
 

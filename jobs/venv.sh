@@ -3,7 +3,7 @@
 #   make_venv [EXTRAS]     for instance: make_venv test
 
 make_venv() {
-    local extras="${1:-}" python="${PYTHON:-python3}" stamp
+    local extras="${1:-}" python="${PYTHON:-python3}" stamp constraint=()
     if ! command -v "$python" >/dev/null; then
         echo "g2v_dask needs Python 3.11 or newer; there is no '$python' here. Install it, or set PYTHON." >&2
         exit 1
@@ -21,10 +21,12 @@ make_venv() {
         "$python" -m venv .venv
     fi
     # one stamp a set of extras: a second run, or one with fewer extras, installs nothing
-    stamp=".venv/installed-${extras:-plain}-$(cksum <pyproject.toml | tr -d ' ')"
+    stamp=".venv/installed-${extras:-plain}-$(cat pyproject.toml tests/constraints.txt 2>/dev/null | cksum | tr -d ' ')"
     if [ ! -e "$stamp" ]; then
         echo "installing g2v_dask${extras:+[$extras]} into .venv" >&2
-        if ! .venv/bin/python -m pip install --disable-pip-version-check --editable ".${extras:+[$extras]}" \
+        if [ "$extras" = test ]; then constraint=(--constraint tests/constraints.txt); fi
+        if ! .venv/bin/python -m pip install --disable-pip-version-check "${constraint[@]}" \
+            --editable ".${extras:+[$extras]}" \
             >.venv/install.log 2>&1; then
             tail -n 30 .venv/install.log >&2
             echo "the installation failed; the whole log is .venv/install.log" >&2

@@ -16,7 +16,7 @@ ORDER = [
     ["errors", "machine"],
     ["files"],
     ["options"],
-    ["geo_spec", "cluster_spec"],
+    ["geo_spec", "cluster_spec", "evaluate_spec"],
     ["spec"],
     ["schema", "tiles"],
     ["genes", "platforms"],
@@ -25,6 +25,7 @@ ORDER = [
     ["readers"],
     ["prepare"],
     ["exchange"],
+    ["ontology"],
     ["folders"],
     ["store"],
     ["arrays"],
@@ -33,6 +34,8 @@ ORDER = [
     ["search"],
     ["analogy"],
     ["analysis"],
+    ["evaluation"],
+    ["background"],
     ["geo"],
     ["stages"],
     ["cluster"],
@@ -45,7 +48,10 @@ ORDER = [
     ["api"],
     ["__init__"],
     ["cli_options"],
-    ["cli_questions", "cli_groups", "cli_maps", "cli_stability", "cli_geo", "cli_reprocess", "cli_store"],
+    [
+        *("cli_questions", "cli_groups", "cli_maps", "cli_stability", "cli_geo", "cli_reprocess", "cli_store"),
+        *("cli_evaluate", "cli_goa", "cli_tune", "cli_compare", "cli_report"),
+    ],
     ["cli"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

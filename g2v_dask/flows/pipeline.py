@@ -23,6 +23,7 @@ from g2v_dask.progress import Display
 from g2v_dask.spec import (
     ClusterSpec,
     CooccurSpec,
+    EvaluateSpec,
     IndexSpec,
     IngestSpec,
     KmeansSpec,
@@ -341,7 +342,7 @@ class Members:
             return dataclasses.replace(spec, datasets=tuple(sorted(set(self._made["pairs"]))))
         if isinstance(spec, TrainSpec) and spec.source is None:
             return self._only(spec, "source", "merge", "cooccur")
-        if isinstance(spec, IndexSpec | KmeansSpec | MapSpec | ReportSpec) and spec.name is None:
+        if isinstance(spec, IndexSpec | KmeansSpec | MapSpec | EvaluateSpec | ReportSpec) and spec.name is None:
             return self._only(spec, "name", "train")
         return spec
 

@@ -35,6 +35,7 @@ KINDS = {
     "index": "index",
     "kmeans": "groups",
     "map": "maps",
+    "evaluate": "evaluations",
 }
 OF_SERIES = re.compile(r"(GSE\d+)(?:-GPL\d+|_raw_counts_.+_NCBI)?")
 REPORTS = "reports"
