@@ -42,6 +42,9 @@ def create(
     group = schema.GROUPS[kind]
     path = str(folder.desk / FOLDER)
     about = {**group.attributes(), "coordinates": " ".join(coordinates), **(attributes or {})}  # xarray reads it
+    # of a run that was cut off: metadata that was damaged since must not stay; chunks do, they may be finished parts
+    for stale in ("", *coordinates, *shapes):
+        (folder.desk / FOLDER / stale / "zarr.json").unlink(missing_ok=True)
     root = zarr.open_group(path, mode="a", zarr_format=3, attributes=about, use_consolidated=False)
     for name, values in coordinates.items():
         data = np.asarray(values)
@@ -93,8 +96,6 @@ def _array(
     dtype: str,
     compressors: Any = "auto",
 ) -> None:
-    if variable.name in root:
-        return  # made by a run that was cut off; its chunks may hold finished parts
     root.create_array(
         variable.name,
         shape=shape,

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,7 +26,7 @@ from g2v_dask.folders import Folder, write_json
 from g2v_dask.parts import Part, Plan, Receipt, Refusal, Stage, Target
 from g2v_dask.progress import Display
 from g2v_dask.spec import ClusterSpec
-from g2v_dask.store import Artifact, Store
+from g2v_dask.store import Artifact, Store, check_files
 
 WINDOW_SECONDS = 2.0  # between looks at how many threads there are
 WINDOW_PER_THREAD = 3  # enough that a worker never waits for the client
@@ -217,7 +218,8 @@ class _Run:
                         self._clear(job)
                         continue
                     try:
-                        answer = future.result()
+                        with self._damage_told(job):
+                            answer = future.result()
                     except (KilledWorker, MemoryError):
                         self._lost(job, part)
                     else:
@@ -361,7 +363,8 @@ class _Run:
             for other in [j for j in self.jobs.values() if j.owned and target.digest in j.target.after]:
                 self._queue(other)
             return
-        facts = self.stage.facts(self.store, target, job.receipts)
+        with self._damage_told(job):
+            facts = self.stage.facts(self.store, target, job.receipts)
         replaced = self.store.head(target.kind, target.name) is not None
         artifact = Artifact(
             kind=target.kind,
@@ -370,11 +373,8 @@ class _Run:
             folder=target.folder(self.store),
             manifest=self._manifest(job, facts),
         )
-        try:
+        with self._damage_told(job):
             self.store.commit(artifact, tag=job.tag)
-        except DamageError:
-            self.store.work(target.digest).clear()  # its receipts are worth nothing: all is done again
-            raise
         self.store.pardon(target.kind, target.name)
         self.store.work(target.digest).clear()
         self.summary.made.append(target.name)
@@ -382,6 +382,25 @@ class _Run:
         if replaced:
             self.summary.replaced.append(target.name)
         self._drop_preparations(target)
+
+    @contextmanager
+    def _damage_told(self, job: _Job) -> Iterator[None]:
+        """If this fails, and a file of a part that is done is not as it was written, that is the reason.
+
+        Then the receipts are worth nothing: all is done again.
+        """
+        try:
+            yield
+        except (KilledWorker, MemoryError):
+            raise
+        except Exception as error:
+            files = [f for number in sorted(job.receipts) for f in job.receipts[number]["files"]]
+            try:
+                check_files(job.target.key, job.target.folder(self.store), files)
+            except DamageError as damage:
+                self.store.work(job.target.digest).clear()
+                raise damage from error
+            raise
 
     def _drop_preparations(self, target: Target) -> None:
         """Removes a preparation's files once no target needs them any more."""

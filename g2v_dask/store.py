@@ -30,6 +30,7 @@ from g2v_dask.options import check_name, is_name, nearest
 
 TILE = 2048  # genes; 16 MiB of uint32 a tile
 YOUNG_SECONDS = 24 * 3600  # gc leaves work alone that was touched since
+PUBLISHING = "publishing.json"  # in .work: the HEADs that are being moved together, from what and to what
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,12 +150,26 @@ class Store:
         return replace(self, moved=found, alone=True)
 
     def publish(self) -> None:
-        """Moves the HEADs that were moved in this view, for all; those that others build on come first."""
+        """Moves the HEADs that were moved in this view, for all; those that others build on come first.
+
+        Which they are is written down before the first, until the last has moved: see ``unpublished``.
+        """
         moved = self.moved or {}
-        base = replace(self, moved=None)
-        for kind, name in sorted(moved, key=lambda key: (schema.KINDS.index(key[0]), key[1])):
-            if base.head(kind, name) != moved[kind, name]:
-                base.point(kind, name, moved[kind, name], tag=base.head_tag(kind, name))
+        base, work = replace(self, moved=None), self.root / ".work"
+        keys = sorted(moved, key=lambda key: (schema.KINDS.index(key[0]), key[1]))
+        steps = [(kind, name, base.head(kind, name), moved[kind, name]) for kind, name in keys]
+        steps = [step for step in steps if step[2] != step[3]]
+        if steps:
+            self.root.check_lock()
+            write_json(work, PUBLISHING, {"heads": steps})
+        for kind, name, _, digest in steps:
+            base.point(kind, name, digest, tag=base.head_tag(kind, name))
+        work.remove(PUBLISHING)
+
+    def unpublished(self) -> dict[tuple[str, str], str]:
+        """What a ``publish`` that was cut off has left to do: digests by kind and name. Its view's next one does it."""
+        steps = (read_json(self.root / ".work", PUBLISHING) or {"heads": []})["heads"]
+        return {(kind, name): after for kind, name, before, after in steps if self.head(kind, name) == before}
 
     # -- artifacts ---------------------------------------------------------------------------------------
 
@@ -176,10 +191,13 @@ class Store:
         return (self.root / kind / check_name(name)).tag("HEAD")
 
     def committed(self, kind: str, name: str, digest: str) -> Artifact | None:
-        """The artifact of that digest, if it was ever finished."""
+        """The artifact of that digest, if it was ever finished; one whose manifest is damaged does not exist."""
         folder = self.folder(kind, name, digest)
-        manifest = read_json(folder, "manifest.json")
-        if manifest is None or manifest["digest"] != digest:
+        try:
+            manifest = read_json(folder, "manifest.json")
+        except DamageError:
+            return None
+        if manifest is None or manifest.get("digest") != digest:
             return None
         # copies of its files are those of this very making
         return Artifact(
@@ -215,8 +233,8 @@ class Store:
         artifact = None if digest is None else self.committed(kind, name, digest)
         if artifact is None:
             msg = (
-                f"{kind}/{name} is damaged: it has no manifest; run the command that made it again, or drop it "
-                f"with 'g2v rm {kind}/{name}'"
+                f"{kind}/{name} is damaged: it has no manifest that can be read; run the command that made it "
+                f"again, or drop it with 'g2v rm {kind}/{name}'"
             )
             raise StoreError(msg)
         return artifact
@@ -322,15 +340,7 @@ class Store:
                 lost, or HEAD was moved by another.
         """
         folder = artifact.folder
-        sizes = folder.sizes()
-        for entry in artifact.manifest["files"]:
-            name, size = entry["path"], sizes.get(entry["path"])
-            # an upload is checked by the service when it is taken in
-            if size != entry["bytes"] or (folder.is_local and file_sha256(folder.fetch(name)) != entry["sha256"]):
-                state = "missing" if size is None else f"damaged ({size} bytes, {entry['bytes']} written)"
-                where = f"{artifact.key}: part {entry['part']}: {(folder / name).url}"
-                msg = f"{where} is {state}; run the same command again"
-                raise DamageError(msg)
+        check_files(artifact.key, folder, artifact.manifest["files"])
         self.root.check_lock()
         folder.keep_only(artifact.names)
         write_json(folder, "manifest.json", artifact.manifest)
@@ -356,18 +366,20 @@ class Store:
         (self.root / kind / self._name(kind, name)).remove("HEAD")
 
     def gc(self, *, young_seconds: float = YOUNG_SECONDS) -> list[str]:
-        """Deletes what no HEAD reaches through the manifests' inputs, and work that is not young."""
+        """Deletes what no HEAD reaches through the manifests' inputs, and work that is not young.
+
+        What does not lie where an artifact or its work would stays, whatever it is.
+        """
         keep = {(a.kind, a.name, a.digest[:12]) for a in self.reachable()}
         found = [
             (kind, name, version)
             for kind in schema.KINDS
             for name in (self.root / kind).names()
-            for version in (self.root / kind / name).names()
-            if re.fullmatch("[0-9a-f]{12}", version)
+            if is_name(name)
+            for version in _versions(self.root / kind / name)
         ]
         gone = [self.root / k / n / v for k, n, v in found if (k, n, v) not in keep and self._old(v, young_seconds)]
-        under_way = [v for v in (self.root / ".work").names() if re.fullmatch("[0-9a-f]{12}", v)]
-        gone += [self.root / ".work" / v for v in under_way if self._old(v, young_seconds)]
+        gone += [self.root / ".work" / v for v in _versions(self.root / ".work") if self._old(v, young_seconds)]
         for folder in gone:
             self.root.check_lock()
             folder.clear()
@@ -380,9 +392,10 @@ class Store:
         return age is None or age > young_seconds
 
     def reachable(self) -> list[Artifact]:
-        """The current artifacts, and all that they were made from that is still there."""
+        """The current artifacts, those that are about to be, and all that they were made from that is still there."""
         found: dict[tuple[str, str, str], Artifact | None] = {}
         queue = [(k, n, d) for k in schema.KINDS for n in self.names(k) if (d := self.head(k, n))]
+        queue += [(*key, digest) for key, digest in self.unpublished().items()]
         while queue:
             new = [key for key in dict.fromkeys(queue) if key not in found]
             found.update(zip(new, self.root.together(lambda key: self.committed(*key), new), strict=True))
@@ -416,7 +429,7 @@ class Store:
     def quarantined(self) -> list[dict[str, Any]]:
         """Every input that was refused, with its reason."""
         folder = self.root / ".quarantine"
-        names = [name for name in folder.sizes() if name.endswith(".json")]
+        names = [name for name in folder.sizes() if _is_record(name)]
         found = self.root.together(lambda name: read_json(folder, name), names)
         return [f for f in found if f is not None]
 
@@ -430,7 +443,34 @@ class Store:
             yield
 
 
+def _versions(folder: Folder) -> list[str]:
+    """The folders in it that are named as digests are; a file of such a name is a stranger."""
+    named = [name for name in folder.names() if re.fullmatch("[0-9a-f]{12}", name)]
+    return [v for v in named if ((folder / v).desk.is_dir() if folder.is_local else (folder / v).names())]
+
+
+def _is_record(name: str) -> bool:
+    """Whether a file of the quarantine is a record: ``kind/name.json``, and no stranger."""
+    kind, _, file = name.partition("/")
+    return kind in schema.KINDS and file.endswith(".json") and is_name(file.removesuffix(".json"))
+
+
 def _size(facts: Mapping[str, Any]) -> str:
     """How large a result is, in its own words."""
     words = ("samples", "genes", "pairs", "components", "datasets", "answers", "groups")
     return ", ".join(f"{facts[w]:,} {w}" for w in words if isinstance(facts.get(w), int))
+
+
+def check_files(key: str, folder: Folder, files: Iterable[Mapping[str, Any]]) -> None:
+    """Holds files against what the receipts of their parts say of them.
+
+    Raises: DamageError for the first that is missing, or not as it was written.
+    """
+    sizes = folder.sizes()
+    for entry in files:
+        name, size = entry["path"], sizes.get(entry["path"])
+        # an upload is checked by the service when it is taken in
+        if size != entry["bytes"] or (folder.is_local and file_sha256(folder.fetch(name)) != entry["sha256"]):
+            state = "missing" if size is None else f"damaged ({size} bytes, {entry['bytes']} written)"
+            msg = f"{key}: part {entry['part']}: {(folder / name).url} is {state}; run the same command again"
+            raise DamageError(msg)

@@ -58,8 +58,10 @@ class Verdict:
 def verify(url: str, *, deep: bool, repair: bool, say: Callable[[str], None]) -> Verdict:
     """Holds every artifact that a HEAD reaches against its manifest: names and lengths, ``deep`` also every sha256.
 
+    A HEAD whose artifact has no manifest is told, and so is one that a publish did not come to.
+
     Parameters: repair  does the parts of damaged files again, each in a folder of its own, and puts a file back if
-                        it has the sha256 that the manifest names. Takes the store's lock.
+                        it has the sha256 that the manifest names; ends a publish. Takes the store's lock.
     Raises:     StoreError if there is no store, or another writer holds it.
     """
     store = Store.open(url)
@@ -80,6 +82,7 @@ def _verify(store: Store, *, deep: bool, repair: bool, say: Callable[[str], None
         faults += _repaired(store, artifact, damaged) if repair and damaged else damaged
         say(f"{number}/{len(found)} {artifact.key}")
     faults += _without_manifest(store)
+    faults += _unpublished(store, repair=repair)
     entries = [f for a in found for f in a.manifest["files"]]
     return Verdict(
         artifacts=len(found), files=len(entries), bytes=sum(f["bytes"] for f in entries), faults=tuple(faults)
@@ -92,9 +95,30 @@ def _without_manifest(store: Store) -> list[Fault]:
     found = store.root.together(lambda key: store.committed(*key), heads)
     note = "run the command that made it again, it will be made anew"
     return [
-        Fault(artifact=f"{k}/{n}", digest=d, part=0, file="manifest.json", found="missing", note=note)
+        Fault(artifact=f"{k}/{n}", digest=d, part=0, file="manifest.json", found="missing or damaged", note=note)
         for (k, n, d), artifact in zip(heads, found, strict=True)
         if artifact is None
+    ]
+
+
+def _unpublished(store: Store, *, repair: bool) -> list[Fault]:
+    """The HEADs that a publish did not come to before it was cut off; what others see is a mixture of two versions."""
+    left = store.unpublished()
+    there = all(store.committed(*key, digest) is not None for key, digest in left.items())
+    if repair and left and there:
+        replace(store, moved=left).publish()
+    note = "run the same 'g2v reprocess' again, or repair it" if there else "run the same 'g2v reprocess' again"
+    return [
+        Fault(
+            artifact=f"{kind}/{name}",
+            digest=digest,
+            part=0,
+            file="HEAD",
+            found="a version is published in part, without this",
+            repaired=repair and there,
+            note=note,
+        )
+        for (kind, name), digest in left.items()
     ]
 
 

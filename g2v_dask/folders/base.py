@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from g2v_dask.errors import StoreError
+from g2v_dask.errors import DamageError
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -105,7 +105,7 @@ class Folder(Protocol):
 def read_json(folder: Folder, name: str) -> dict[str, Any] | None:
     """A JSON document, or None where there is none.
 
-    Raises: StoreError if it is there but is not a JSON object.
+    Raises: DamageError if it is there but is not a JSON object.
     """
     raw = folder.read(name)
     if raw is None:
@@ -114,10 +114,10 @@ def read_json(folder: Folder, name: str) -> dict[str, Any] | None:
         value = json.loads(raw)
     except ValueError as error:
         msg = f"{(folder / name).url} is not readable as JSON ({error}); it is damaged: remove that artifact"
-        raise StoreError(msg) from error
+        raise DamageError(msg) from error
     if not isinstance(value, dict):
         msg = f"{(folder / name).url} must hold a JSON object, found {type(value).__name__}"
-        raise StoreError(msg)
+        raise DamageError(msg)
     return value
 
 

@@ -75,7 +75,9 @@ class Lease:
         holder = _parsed(data)
         if holder.get("who") and silent < LEASE_SECONDS:
             return f"{holder['who']} (last heard of {silent:.0f} s ago; it counts as dead after {LEASE_SECONDS:.0f} s)"
-        return None if self._put(self._who, tag) else "another that was quicker"
+        if self._put(self._who, tag):
+            return None
+        return _parsed(self._folder.read(NAME)).get("who") or "another that was quicker"
 
     def _put(self, who: str, tag: str | None) -> bool:
         """One step; every content differs, so that every step has a tag of its own."""

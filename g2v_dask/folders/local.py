@@ -116,7 +116,7 @@ class LocalFolder:
         for grave in self.root.rglob(f"{GONE}*"):
             shutil.rmtree(grave)
         for folder in [*self.root.glob("*/*"), *self.root.glob("*")]:
-            if folder.is_dir() and not any(folder.iterdir()):
+            if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
                 folder.rmdir()
 
     def age(self) -> float | None:

@@ -106,8 +106,8 @@ class S3Folder:
         return sorted(found - {""})
 
     def sizes(self) -> dict[str, int]:
-        """The bytes of every object below."""
-        found = (o for page in self._pages() for o in page.get("Contents", ()))
+        """The bytes of every object below, but those that consoles keep for a folder: their keys end in a slash."""
+        found = (o for page in self._pages() for o in page.get("Contents", ()) if not o["Key"].endswith("/"))
         return dict(sorted((o["Key"][len(self._prefix) :], int(o["Size"])) for o in found))
 
     def age(self) -> float | None:
@@ -294,12 +294,14 @@ def _told(what: str, absent: type[OSError] = StoreError) -> Iterator[None]:
         code = str(getattr(answer, "response", {}).get("Error", {}).get("Code"))
         if code in _GONE:
             raise absent(2, "no such object", what) from None
+        lacking = "it has no conditional writes, so two writers could meet; use one that has"
         advice = {
             "NoSuchBucket": "make the bucket, or name another",
             "AccessDenied": "the credentials in the environment may not do this",
             "403": "the credentials in the environment may not do this",
             "InvalidAccessKeyId": "the service does not know AWS_ACCESS_KEY_ID",
-            "NotImplemented": "it has no conditional writes, so two writers could meet; use one that has",
+            "NotImplemented": lacking,
+            "501": lacking,
             "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY is not the one of AWS_ACCESS_KEY_ID",
         }.get(code, "try again; nothing is half written")
         msg = f"{what}: the object store answers {code}: {advice}"

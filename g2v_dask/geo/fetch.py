@@ -207,9 +207,13 @@ class Run:
             return replace(entry, state=State.GONE, tries=0, error=f"GEO does not have it: {fault}")
         known = {f.name: f for f in entry.files}
         seen: list[Seen] = []
-        names = layout.matrices(accession, listing)
+        names, split = layout.matrices(accession, listing), layout.split_matrices(accession, listing)
+        lost = [f.name for f in entry.files if f.kind == "matrix" and f.name.rpartition("/")[2] not in names]
+        if split and (lost or not names):
+            text = f"{where}: a series matrix that is split, whose parts are not fetched: {', '.join(split)}"
+            raise WebError(text)
         if not names and (known or f"{accession}_series_matrix" in listing or f"{accession}-GPL" in listing):
-            text = f"{where}: no series matrix under a name that is known; it may be split, or be made anew just now"
+            text = f"{where}: no series matrix under a name that is known; it may be made anew just now"
             raise WebError(text)
         for name in names:
             file, holds = self._file(
@@ -223,7 +227,7 @@ class Run:
             )
             got.append(file)
             seen.append(holds)
-        remarks: list[str] = []
+        remarks = [f"not fetched, as it is split: {', '.join(split)}"] if split else []
         if any(not s.rows for s in seen) or not seen:
             self._counts(accession, known, got)
         for gpl in layout.in_order(p for s in seen if s.rows for p in s.platforms):

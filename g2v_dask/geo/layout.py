@@ -63,6 +63,16 @@ def matrices(accession: str, listing: str) -> list[str]:
     return sorted({link for link in _links(listing) if wanted.fullmatch(link)})
 
 
+def split_matrices(accession: str, listing: str) -> list[str]:
+    """The links to numbered parts of series matrices: GEO has split some that had many samples.
+
+    >>> split_matrices("GSE9891", '<a href="GSE9891_series_matrix-1.txt.gz">x</a>')
+    ['GSE9891_series_matrix-1.txt.gz']
+    """
+    wanted = re.compile(rf"{accession}(-{PLATFORM.pattern})?_series_matrix-?\d+\.txt\.gz")
+    return sorted({link for link in _links(listing) if wanted.fullmatch(link)})
+
+
 def counts(accession: str, page: str) -> tuple[str, str | None] | None:
     """NCBI's raw counts, and their gene annotation, that a series' download page links to."""
     wanted = re.compile(rf"{accession}_raw_counts_{_BUILD}_NCBI\.tsv\.gz")

@@ -17,6 +17,8 @@ from g2v_dask.geo_spec import GeoSpec
 PAGE = 100  # series asked for at once: NCBI gives JSON of 500 records at most, and of 10 MB, with all their samples
 RATE = {False: 3.0, True: 10.0}  # requests a second that NCBI allows, without and with an API key
 
+_FIELD = re.compile(r'("[^"]*"|[^\s()\[\]"]+)\s*\[([^\[\]]+)\]')  # a value and its field, of a query
+
 
 class SearchError(G2VError):
     """NCBI did not answer a search."""
@@ -57,6 +59,8 @@ def search(spec: GeoSpec) -> tuple[Found, ...]:
 def term(spec: GeoSpec) -> str:
     """The Entrez query, of fields that ``einfo`` lists for db=gds.
 
+    Raises: SpecError if the spec's own terms leave a quote or a bracket open: they would reach beyond their brackets.
+
     >>> term(GeoSpec(platform=("GPL570",)))
     'gse[ETYP] AND GPL570[ACCN] AND "Homo sapiens"[ORGN] AND 30:1000000[NSAM]'
     """
@@ -71,8 +75,18 @@ def term(spec: GeoSpec) -> str:
         dates = f"{spec.since.replace('-', '/')}:3000"
         parts.append(f"({dates}[PDAT] OR {dates}[UDAT])")
     if spec.query:
+        _check_closed(spec.query)
         parts.append(f"({spec.query})")
     return " AND ".join(parts)
+
+
+def _check_closed(query: str) -> None:
+    rest = re.sub(r'"[^"]*"', "", query)
+    while (outer := re.sub(r"\([^()\[\]]*\)|\[[^()\[\]]*\]", "", rest)) != rest:
+        rest = outer
+    if re.search(r'["()\[\]]', rest):
+        msg = f"geo: query must close its quotes and brackets, each after it was opened, got {query!r}"
+        raise SpecError(msg)
 
 
 @dataclass(frozen=True)
@@ -152,12 +166,14 @@ def _check_understood(asked: str, head: Mapping[str, Any]) -> None:
     """Raises SpecError if NCBI dropped a part: it leaves out unknown fields without a word, and finds more."""
     translation = str(head.get("querytranslation", "")).lower()
     bare = translation.replace('"', "")
-    named = re.findall(r'("[^"]*"|[^\s()\[\]]+)\[([^\[\]]+)\]', asked)
+    named = [(value.strip('"').lower(), field) for value, field in _FIELD.findall(asked)]
+    everywhere = _FIELD.sub(" ", asked).lower().replace('"', "")
+    everywhere += " ".join(f" {value}" for value, field in named if field.lower().startswith("all"))
     # what a field that it does not know was asked for, it looks for everywhere
     lost = [
         field
         for value, field in named
-        if not field.lower().startswith("all") and f"{value.strip(chr(34)).lower()}[all fields]" in bare
+        if f"{value}[all fields]" in bare and not re.search(rf"(?<!\w){re.escape(value)}(?!\w)", everywhere)
     ]
     errors = head.get("errorlist") or {}
     lost += [str(f) for f in errors.get("fieldsnotfound", errors.get("fieldnotfound", []))]

@@ -12,7 +12,8 @@ pairs       pairs and merge of 100, 300 and 984 studies on two workers of 2 GB e
             probes would be tens of GB.
 parts       an empty plan on a scheduler and workers that are processes of their own: tasks a second, and memory (USS,
             which other processes do not sway) when a hundredth, a tenth, half and all of the parts have landed; what
-            a part adds is told from the tenth on.
+            a part adds is told from the tenth on. Each process of Dask keeps the names of the last 100,000 keys
+            (dask.utils.key_split): what a part adds once that cache is full is told besides, of a fifth of the parts.
 simulation  computed from what ``pairs`` and ``parts`` measured (``scale_simulation``): first one and two workers,
             beside the real runs; then up to 256.
 
@@ -169,21 +170,29 @@ def peak(run: Record, stage: str) -> int:
 def parts(options: argparse.Namespace) -> Record:
     few = max(1, min(2_000, options.parts // 10))
     out: Record = {"goal": GOALS["parts"]}
-    for key, number, workers in (("one_worker", few, 1), ("empty_plan", options.parts, WORKERS)):
+    plans = (
+        ("one_worker", few, 1, False),
+        ("empty_plan", options.parts, WORKERS, False),
+        ("names_cached", options.parts // 5, WORKERS, True),
+    )
+    for key, number, workers, filled in plans:
         say(f"an empty plan of {number:,} parts on {workers} workers")
         store = options.folder / "store-parts"
         shutil.rmtree(store, ignore_errors=True)
         with scheduler(options.folder / "dask", workers) as (address, pid):
-            out[key] = scale_run.child("empty", store=str(store), parts=number, address=address, scheduler_pid=pid)
+            asked = {"store": str(store), "parts": number, "address": address, "filled": filled}
+            out[key] = scale_run.child("empty", scheduler_pid=pid, **asked)
         shutil.rmtree(store)
-    marks = out["empty_plan"]["marks"]
-    early, late = marks[min(1, len(marks) - 1)], marks[-1]
-    landed = max(1, late["parts"] - early["parts"])
-    out["bytes_a_part"] = {
-        name: round((late["uss_bytes"][name] - early["uss_bytes"][name]) / landed, 1) for name in early["uss_bytes"]
-    }
+    out["bytes_a_part"] = {key: _bytes_a_part(out[key]["marks"]) for key in ("empty_plan", "names_cached")}
     out["tasks_per_second"] = out["empty_plan"]["tasks_per_second"]
     return out
+
+
+def _bytes_a_part(marks: list[Record]) -> dict[str, float]:
+    """What a part adds to each process, from the second mark on."""
+    early, late = marks[min(1, len(marks) - 1)], marks[-1]
+    landed = max(1, late["parts"] - early["parts"])
+    return {n: round((late["uss_bytes"][n] - early["uss_bytes"][n]) / landed, 1) for n in early["uss_bytes"]}
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from unittest import mock
 
 import psutil
 import pyarrow.parquet as pq
+from dask.utils import key_split
 
 from g2v_dask import driver, stages
 from g2v_dask.cluster import connect
@@ -163,8 +164,14 @@ class Marks(Display):
             self.seen.append({"parts": self._done, "seconds": seconds, "uss_bytes": found})
 
 
-def empty(store: str, parts: int, address: str, scheduler_pid: int) -> Record:
-    """Drives one target of so many parts that do nothing."""
+def fill_names() -> None:
+    """Fills Dask's cache of key names, which each of its processes has, to the brim."""
+    for number in range(key_split.cache_info().maxsize):
+        key_split(f"filler-{number:012d}-0-{number}-00000000")
+
+
+def empty(store: str, parts: int, address: str, scheduler_pid: int, *, filled: bool = False) -> Record:
+    """Drives one target of so many parts that do nothing; ``filled``: once Dask's cache of key names is full."""
     start = clock()
     plan = Plan(
         stage="empty",
@@ -186,6 +193,10 @@ def empty(store: str, parts: int, address: str, scheduler_pid: int) -> Record:
     opened = Store.open(store, create=True)
     with connect(ClusterSpec(address=address)) as cluster, timed() as log, opened.lock():
         pids = cluster.client.run(os.getpid)
+        if filled:
+            fill_names()
+            cluster.client.run(fill_names)
+            cluster.client.run_on_scheduler(fill_names)
         processes |= {f"worker {n}": psutil.Process(pid) for n, pid in enumerate(pids.values())}
         display.watch(processes, sorted({max(1, parts // share) for share in (100, 10, 2, 1)}))
         before = {name: cpu(process) for name, process in processes.items()}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 import pytest
 
 from tests.faults import runs
@@ -37,8 +38,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, machine: runs.Machine)
 @pytest.fixture(params=runs.STAGES)
 def scene(
     request: pytest.FixtureRequest, tmp_path: Path, machine: runs.Machine, undisturbed: tuple[Path, Path]
-) -> Scene:
-    """Of each stage; a test may name those it wants."""
+) -> Iterator[Scene]:
+    """Of each stage; a test may name those it wants. Whatever becomes of it, the next one finds the machine free."""
     data, whole = undisturbed
     machine.ensure()
-    return Scene(machine, data, whole, runs.without(whole, tmp_path / "store", request.param), request.param)
+    yield Scene(machine, data, whole, runs.without(whole, tmp_path / "store", request.param), request.param)
+    machine.gate.open()
+    for client in [c for c in psutil.Process().children() if "g2v_dask.cli" in c.cmdline()]:
+        client.kill()

@@ -192,6 +192,7 @@ class Gate:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
         self.folder = folder
+        self.tokens: list[str] = []  # of all times that it was closed
         self.env = {
             "G2V_FAULT_GATE": str(folder),
             "DASK_DISTRIBUTED__WORKER__PRELOAD": json.dumps(["tests.faults.gate"]),
@@ -202,14 +203,16 @@ class Gate:
     def close(self, place: str, passes: int = 0, *, holds: int = 99) -> None:
         """Parts wait at this place: so many, once others have passed."""
         self.token = uuid.uuid4().hex[:8]
+        self.tokens.append(self.token)
         draft = self.folder / "draft"
         draft.write_text(json.dumps({"place": place, "passes": passes, "holds": holds, "token": self.token}))
         draft.rename(self.folder / "closed.json")
 
     def open(self) -> None:
-        """Those who wait go on."""
+        """Those who wait go on, whenever they came."""
         (self.folder / "closed.json").unlink(missing_ok=True)
-        (self.folder / f"opened-{self.token}").touch()
+        for token in self.tokens:
+            (self.folder / f"opened-{token}").touch()
 
     def arrived(self, program: Program) -> list[int]:
         """The processes that wait at it, once there is one."""

@@ -112,6 +112,56 @@ def test_fetch__all_platforms_of_a_series(geo: Geo, root: Folder) -> None:
     assert names == ["GSE14520-GPL571", "GSE14520-GPL96"]
 
 
+PARTS = {of: [f"{of}_series_matrix-{n}.txt.gz" for n in (1, 2)] for of in ("GSE9891", "GSE9891-GPL570")}
+
+
+def in_parts(geo: Geo, of: str) -> None:
+    """Serves a matrix as GEO has split some that had many samples."""
+    for name in PARTS[of]:
+        geo.put(f"series/GSE9nnn/GSE9891/matrix/{name}", parts.matrix("GSE9891", platform="GPL570"))
+
+
+@pytest.mark.parametrize("of", PARTS)
+def test_fetch__a_split_matrix_is_told_and_not_passed_over(geo: Geo, root: Folder, of: str) -> None:
+    in_parts(geo, of)
+    assert run(geo, root, "GSE9891") == Fetched(failed=("GSE9891",))
+    entry = Ledger(root).entries()["GSE9891"]
+    assert entry.state is State.FAILED
+    assert all(name in str(entry.error) for name in PARTS[of])
+    assert geo.asked(".txt.gz") == []
+    geo.series("GSE9891", parts.matrix("GSE9891"))  # GEO has put it together
+    geo.annotation("GPL96", parts.annotation())
+    assert run(geo, root) == Fetched(new=("GSE9891",))
+    assert Ledger(root).entries()["GSE9891"].error is None
+
+
+def test_fetch__one_platform_split_and_the_other_whole(geo: Geo, root: Folder) -> None:
+    geo.annotation("GPL96", parts.annotation())
+    geo.put("series/GSE9nnn/GSE9891/matrix/GSE9891-GPL96_series_matrix.txt.gz", parts.matrix("GSE9891"))
+    in_parts(geo, "GSE9891-GPL570")
+    assert run(geo, root, "GSE9891") == Fetched(new=("GSE9891",))
+    assert [Path(f).name for f in inputs(root).files] == ["GSE9891-GPL96_series_matrix.txt.gz"]
+    entry = Ledger(root).entries()["GSE9891"]
+    assert all(name in str(entry.error) for name in PARTS["GSE9891-GPL570"])
+    assert entry.tries == 0
+
+
+def test_fetch__a_matrix_that_is_split_from_now_on_stays_as_it_was(geo: Geo, root: Folder) -> None:
+    first, second = (parts.matrix("GSE9891", platform=p) for p in ("GPL96", "GPL571"))
+    geo.series("GSE9891", first, second, platforms=("GPL96", "GPL571"))
+    for platform in ("GPL96", "GPL571"):
+        geo.annotation(platform, parts.annotation(platform))
+    assert run(geo, root, "GSE9891").new == ("GSE9891",)
+    given = inputs(root)
+    del geo.files["series/GSE9nnn/GSE9891/matrix/GSE9891-GPL571_series_matrix.txt.gz"]
+    in_parts(geo, "GSE9891-GPL570")
+    assert run(geo, root) == Fetched(failed=("GSE9891",))
+    assert inputs(root) == given
+    entry = Ledger(root).entries()["GSE9891"]
+    assert (entry.state, entry.tries) == (State.FETCHED, 1)
+    assert "is split" in str(entry.error)
+
+
 def test_fetch__no_table_then_counts(geo: Geo, root: Folder) -> None:
     geo.series("GSE164073", parts.empty("GSE164073"), platforms=("GPL16791",))
     assert run(geo, root, "GSE164073") == Fetched(no_table=("GSE164073",))
@@ -163,6 +213,37 @@ def test_fetch__platform_without_any(geo: Geo, root: Folder, text: str | None) -
     assert "GPL96" in str(entry.error)
     assert entry.tries == 0
     assert (root / "files" / "platforms").names() == []
+
+
+def test_fetch__platform_without_any_that_has_one_in_the_next_run(geo: Geo, root: Folder) -> None:
+    geo.series("GSE55235", parts.matrix())
+    assert run(geo, root, "GSE55235") == Fetched(new=("GSE55235",))
+    first = Ledger(root).entries()["GSE55235"]
+    assert first.error == "GEO has no annotation of GPL96"
+    assert [f.kind for f in first.files] == ["matrix"]
+    assert run(geo, root) == Fetched(same=("GSE55235",))
+    geo.annotation("GPL96", parts.annotation())
+    assert run(geo, root) == Fetched(changed=("GSE55235",))
+    entry = Ledger(root).entries()["GSE55235"]
+    assert (entry.error, [f.kind for f in entry.files]) == (None, ["matrix", "annotation"])
+    assert len(PlatformTable.load(Path(inputs(root).platforms) / "GPL96.annot.gz").symbols) > 10_000
+    assert run(geo, root) == Fetched(same=("GSE55235",))
+
+
+def test_fetch__annotation_that_was_there_and_is_404_now_is_kept(geo: Geo, root: Folder) -> None:
+    """What GEO once had, it still has: a run that does not get it fails, and reads no table in its place."""
+    simple(geo)
+    run(geo, root, "GSE55235")
+    given, gone = inputs(root), geo.files.pop("platforms/GPLnnn/GPL96/annot/GPL96.annot.gz")
+    geo.tables["GPL96"] = parts.table("GPL96")
+    assert run(geo, root) == Fetched(failed=("GSE55235",))
+    entry = Ledger(root).entries()["GSE55235"]
+    assert (entry.state, entry.tries) == (State.FETCHED, 1)
+    assert "GPL96.annot.gz: 404" in str(entry.error)
+    assert inputs(root) == given
+    assert (root / "files" / "platforms").names() == ["GPL96.annot.gz"]
+    geo.annotation("GPL96", gone)
+    assert run(geo, root) == Fetched(same=("GSE55235",))
 
 
 def test_fetch__shared_annotation_is_asked_for_once(geo: Geo, root: Folder) -> None:

@@ -66,6 +66,77 @@ def test_term__of_the_paper() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "liver[TITL] OR mice[TITL] OR colorectal[TITL]",
+        "mice[TITL] OR (colorectal[TITL] OR (liver[TITL]))",
+        '"liver"[TITL] OR "mice"[TITL]',
+    ],
+)
+def test_search__either_of_a_query_reaches_no_further_than_its_brackets(full: Geo, query: str) -> None:
+    """Neither the mice nor the 22 samples are found by what stands beside the other terms."""
+    assert [f.accession for f in search(spec(full, query=query))] == ["GSE14520", "GSE230000"]
+
+
+FREE = '("non-small cell" OR Crohn\'s) AND (5% & "α; β + γ"[TITL] NOT #1=2?) OR liver AND human[ORGN]'
+
+
+def understood(translation: str, **more: object) -> Fault:
+    """An answer of ``esearch`` that finds nothing."""
+    found = {"count": "0", "querykey": "1", "webenv": "W", "idlist": [], "querytranslation": translation, **more}
+    return Fault(text=json.dumps({"header": {}, "esearchresult": found}).encode())
+
+
+def test_search__free_text_arrives_as_it_was_written(full: Geo) -> None:
+    full.always["esearch.fcgi"] = understood("")
+    assert search(spec(full, query=FREE)) == ()
+    (asked,) = full.asked("esearch.fcgi")
+    assert asked.query["term"] == f'gse[ETYP] AND "Homo sapiens"[ORGN] AND 30:1000000[NSAM] AND ({FREE})'
+
+
+TERMS = 'gse[ETYP] AND "homo sapiens"[ORGN] AND 30:1000000[NSAM]'
+
+
+@pytest.mark.parametrize(
+    ("query", "translation"),
+    [
+        ("liver", '("liver"[MeSH Terms] OR liver[All Fields])'),
+        ("liver[TITL] OR (liver AND human)", "liver[Title] OR ((liver[All Fields]) AND human[All Fields])"),
+        ("liver[TITL] OR liver[All Fields]", "liver[Title] OR liver[All Fields]"),
+        ('"liver"[TITL] NOT "fatty liver"', '"liver"[Title] NOT "fatty liver"[All Fields]'),
+        ("cancer[TITL] AND breast cancer", 'cancer[Title] AND (breast[All Fields] AND "cancer"[All Fields])'),
+    ],
+)
+def test_search__free_text_is_looked_for_everywhere(full: Geo, query: str, translation: str) -> None:
+    full.always["esearch.fcgi"] = understood(f"{TERMS} AND {translation}")
+    assert search(spec(full, query=query)) == ()
+
+
+@pytest.mark.parametrize(
+    ("query", "translation", "field"),
+    [
+        ('"fatty liver"[BOGUS] OR brain', '"fatty liver"[All Fields] OR brain[All Fields]', "BOGUS"),
+        ("liver [BOGUS]", "liver[All Fields]", "BOGUS"),
+        ("(liver[BOGUS])", "liver[All Fields]", "BOGUS"),
+        ("liver[BOGUS] OR livers", "liver[All Fields] OR livers[All Fields]", "BOGUS"),
+    ],
+)
+def test_search__fields_that_were_dropped_among_free_text(full: Geo, query: str, translation: str, field: str) -> None:
+    full.always["esearch.fcgi"] = understood(f"{TERMS} AND {translation}")
+    with pytest.raises(SpecError, match=f"does not know the field {field}"):
+        search(spec(full, query=query))
+
+
+@pytest.mark.parametrize(
+    "query", ["liver) OR (mice", "liver)", "(liver", '"liver', 'liver" OR "mice" OR x', "liver[TITL", "(liver[)]"]
+)
+def test_search__refuses_a_query_that_would_reach_beyond_its_brackets(full: Geo, query: str) -> None:
+    with pytest.raises(SpecError, match="must close its quotes and brackets"):
+        search(spec(full, query=query))
+    assert full.requests == []
+
+
 def test_search__pages(full: Geo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(searching, "PAGE", 2)
     assert len(search(spec(full, organism="", min_samples=1))) == 5
