@@ -291,6 +291,11 @@ class Stages:
         """Replaced by ``_like``."""
         return self._do("map", options)
 
+    @_like("evaluate")
+    def evaluate(self, **options: Any) -> Row:
+        """Replaced by ``_like``."""
+        return self._do("evaluate", options)
+
     def _do(self, stage: str, options: Mapping[str, Any]) -> Row:
         given = dict(options)
         cluster = _cluster(given.pop("cluster", None))

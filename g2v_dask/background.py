@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +74,14 @@ class Sources:
         for _, folder in self.members:
             root = arrays.open_group(folder, "expression")
             yield arrays.strings(root, "gene_id"), arrays.values(root, "expression")
+
+    def measured(self) -> Mapping[str, tuple[int, NDArray[np.str_]]]:
+        """From the shapes and the gene ids alone."""
+        found = {}
+        for name, folder in self.counted:
+            root: Any = arrays.open_group(folder, "expression")
+            found[name] = (int(root["counts"].shape[0]), arrays.strings(root, "gene_id"))
+        return found
 
     def counts(self) -> Iterator[Dataset]:
         """One dataset after another."""

@@ -14,7 +14,10 @@ from typing import Any, NoReturn
 
 import click
 
+from g2v_dask.cli_compare import compare
+from g2v_dask.cli_evaluate import evaluate
 from g2v_dask.cli_geo import geo
+from g2v_dask.cli_goa import goa
 from g2v_dask.cli_groups import kmeans
 from g2v_dask.cli_maps import map_
 from g2v_dask.cli_options import (
@@ -29,9 +32,11 @@ from g2v_dask.cli_options import (
     work_options,
 )
 from g2v_dask.cli_questions import analogy, ask, similar
+from g2v_dask.cli_report import report as report_
 from g2v_dask.cli_reprocess import reprocess
 from g2v_dask.cli_stability import stability
 from g2v_dask.cli_store import gc, list_, remove, show, verify
+from g2v_dask.cli_tune import tune
 from g2v_dask.errors import G2VError, InputError
 from g2v_dask.spec import STAGES, ClusterSpec, ImportSpec, RunSpec
 
@@ -47,8 +52,10 @@ def cli(verbose: int) -> None:
     \b
     files ─ ingest ▶ expression ┬ pairs ▶ pairs ─ merge ▶ cooccurrence ┬ train ▶ embeddings ┬ index ▶ index
                                 └ cooccur ──────────────▶ cooccurrence ┘                    ├ kmeans ▶ groups
-                                                                                            └ map ▶ maps
-    then ask: similar, analogy, ask, stability; exchange: export, import; look: ls, show; tidy: rm, gc.
+                                                                                            ├ map ▶ maps
+                                                                                            └ evaluate ▶ evaluations
+    then ask: similar, analogy, ask; judge: stability, compare, tune, report; exchange: export, import;
+    look: ls, show; tidy: rm, gc.
 
     A first session:
 
@@ -206,7 +213,10 @@ def import_(*, file: str, store: str, as_json: bool, **given: Any) -> None:
     print_summaries([summary], as_json=as_json, many=False)
 
 
-for command_ in (similar, analogy, ask, kmeans, map_, stability, list_, show, remove, gc, verify, geo, reprocess):
+ASKING = (similar, analogy, ask, kmeans, map_, stability)
+JUDGING = (evaluate, compare, tune, goa, report_)
+KEEPING = (list_, show, remove, gc, verify, geo, reprocess)
+for command_ in (*ASKING, *JUDGING, *KEEPING):
     cli.add_command(command_)
 
 

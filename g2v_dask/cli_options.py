@@ -82,7 +82,9 @@ def _options(
         ]
     shown = field.default not in (None, dataclasses.MISSING, "", ()) and kind is not bool
     if shown:
-        text += f"  [default: {field.default:,}]" if kind is int else f"  [default: {field.default}]"
+        default: Any = field.default
+        default = ",".join(default) if kind is tuple else f"{default:,}" if kind is int else default
+        text += f"  [default: {default}]"
     if kind is bool:
         return [click.option(f"--{key}", field.name, is_flag=True, default=None, help=text)]
     if kind is tuple:

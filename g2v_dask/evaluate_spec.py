@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from g2v_dask.errors import SpecError
@@ -30,6 +31,7 @@ class EvaluateSpec(Spec):
         "folder of GO: gene2go and go-basic.obo, or go_bp_{annotations,parents,terms}.tsv.gz", None, path=True
     )
     beside: tuple[str, ...] = option("other embeddings: stability, neighbours", ())
+    common: tuple[str, ...] = option("judge only the genes that these embeddings have too", ())
     datasets: tuple[str, ...] | None = option("tissue: only these datasets [all with counts]", None)
     baselines: bool = option("score also what needs no embedding", False, role="identity")  # noqa: FBT003
     models: tuple[str, ...] = option(
@@ -87,3 +89,46 @@ class EvaluateSpec(Spec):
             "neighbours": bool(self.beside),
         }
         return tuple(task for task in TASKS if given[task])
+
+
+EVIDENCE = ("IDA", "IMP", "IPI", "IGI", "TAS")
+BROAD = ("GO:0007165", "GO:0006468")  # signal transduction, protein phosphorylation: see evaluation/goa.py
+_RATIO = re.compile(r"([1-9]\d{0,5}):([1-9]\d{0,5}):([1-9]\d{0,5})")
+_TERM = re.compile(r"GO:\d{7}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoaSpec(Spec):
+    """A folder of GO → a folder of gene pairs, {train,valid,test}_{text,label}.txt.gz."""
+
+    go: str = option("folder of GO: gene2go and go-basic.obo, or go_bp_{annotations,parents,terms}.tsv.gz", path=True)
+    to: str = option("folder to write; new, empty, or its own earlier output", path=True)
+    genes: str | None = option("gene table, ours or NCBI's gene_info [bundled human genes]", None, path=True)
+    tax_id: str = option("gene2go: species, by its number at NCBI", "9606", role="identity")
+    evidence: tuple[str, ...] = option("evidence codes that count", EVIDENCE, role="identity")
+    exclude: tuple[str, ...] = option("terms left out, not those below them; '' for none", BROAD, role="identity")
+    least_level: int = option("terms nearer to the root are left out; the root has 0", 3, role="identity", low=0)
+    split: str = option("parts of the genes in train, valid and test", "7:1:2", role="identity")
+    seed: int = option("seed of every random choice", 1, role="identity", low=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.tax_id.isdecimal():
+            msg = f"goa: tax_id must be a number of NCBI's taxonomy, such as 9606; got {self.tax_id!r}"
+            raise SpecError(msg)
+        if not self.evidence:
+            msg = f"goa: evidence must name one code or more, such as {','.join(EVIDENCE)}"
+            raise SpecError(msg)
+        for term in self.exclude:
+            if not _TERM.fullmatch(term):
+                msg = f"goa: exclude must name terms such as {BROAD[0]}; got {term!r}"
+                raise SpecError(msg)
+        if not _RATIO.fullmatch(self.split):
+            msg = f"goa: split must be three whole numbers such as 7:1:2; got {self.split!r}"
+            raise SpecError(msg)
+
+    @property
+    def shares(self) -> tuple[int, int, int]:
+        """Parts of the genes in train, valid and test."""
+        train, valid, test = map(int, self.split.split(":"))
+        return train, valid, test

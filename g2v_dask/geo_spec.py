@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from g2v_dask.errors import SpecError
+from g2v_dask.figure_spec import Bound
 from g2v_dask.options import Spec, option
 
 SERIES = re.compile(r"GSE[1-9][0-9]{0,8}")
@@ -67,3 +68,15 @@ class GateSpec(Spec):
     )
     most_quarantined: int | None = option("most datasets that may be in quarantine", None, low=0)
     k: int = option("neighbours of a gene that are compared", 10, low=1)
+    evaluation: tuple[str, ...] = option(
+        "figures that [evaluate] must reach, each as 'NAME: TASK METRIC on ON of MODEL >= NUMBER'", ()
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.bounds  # each is read once, so that a wrong one is found before any work
+
+    @property
+    def bounds(self) -> tuple[Bound, ...]:
+        """What the figures must reach."""
+        return tuple(Bound.parse(text, "gate: evaluation") for text in self.evaluation)

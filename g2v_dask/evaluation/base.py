@@ -50,6 +50,9 @@ class Background(Protocol):
     def expression(self) -> Iterator[tuple[NDArray[np.str_], NDArray[np.float32]]]:
         """Gene ids, and (samples, genes) log2 expression, of each dataset that the embedding learned from."""
 
+    def measured(self) -> Mapping[str, tuple[int, NDArray[np.str_]]]:
+        """Samples and gene ids of each dataset with read counts, of those that were asked for; reads no counts."""
+
     def counts(self) -> Iterator[Dataset]:
         """The datasets with read counts, of those that were asked for."""
 

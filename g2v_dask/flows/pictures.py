@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from g2v_dask import query, report
-from g2v_dask.analysis import groups
+from g2v_dask.analysis import biotypes, groups, tissues
+from g2v_dask.analysis.tissues import Specificity
+from g2v_dask.background import Sources
 from g2v_dask.errors import InputError, SpecError, StoreError
 from g2v_dask.exchange import gene_tables
 from g2v_dask.exchange.gene_tables import GeneColumns
@@ -24,37 +27,65 @@ from g2v_dask.readers.text import MISSING
 from g2v_dask.store import Artifact, Store
 
 METHODS = {"tsne": "t-SNE", "umap": "UMAP", "pca": "PCA"}
-UNKNOWN = ("", "unknown")  # biotypes
-COLOURS = ("group", "biotype", "none")  # besides columns of a table
+COLOURS = ("group", "biotype", "tissues", "none")  # besides one tissue, and columns of a table
+TISSUE = "tissue="  # and its name
+WORDS = "group, biotype, tissue=NAME, tissues, none"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
     """What a picture is asked to show.
 
-    Raises: SpecError for groups together with what colours the genes by something else.
+    Raises: SpecError for options of which one leaves another unused.
     """
 
     files: tuple[Path, ...] = ()
     """The picture is written to each, as PNG, SVG or PDF by its name."""
     colour: str | None = None
-    """``group``, ``biotype``, ``none``, or a column of the table; left out: groups, where there are any."""
+    """``group``, ``biotype``, ``tissue=NAME``, ``tissues`` (a sheet of small maps), ``none``, or a column of the table;
+    left out: groups, where there are any, and biotypes for islands."""
     groups: str | None = None
     """Groups to colour by; left out: those with the embedding's name."""
     table: Path | None = None
     """A table with genes in its first column."""
     label: tuple[str, ...] = ()
     """Genes to name."""
+    datasets: tuple[str, ...] | None = None
+    """The tissues over which a gene's z-score is taken; left out: all datasets with read counts."""
+    islands: bool = False
+    """Whether the map's islands are outlined and numbered."""
 
     def __post_init__(self) -> None:
-        if self.groups is None:
-            return
-        if self.table is not None:
+        if self.groups is not None and self.table is not None:
             msg = f"--groups {self.groups} and --table {self.table} both colour the genes; leave one of them out"
             raise SpecError(msg)
-        if self.colour in COLOURS and self.colour != "group":
-            msg = f"--groups {self.groups} is of no use with --colour {self.colour}; leave one of them out"
-            raise SpecError(msg)
+        other = self.known and self.colour != "group"
+        idle = [
+            ("--groups", self.groups is not None and other),
+            ("--datasets", self.datasets is not None and not self.of_tissues),
+            ("--label", bool(self.label) and self.colour == "tissues"),
+            ("--islands", self.islands and self.colour == "tissues"),
+        ]
+        for option, unused in idle:
+            if unused:
+                value = {"--groups": f" {self.groups}"}.get(option, "")
+                with_what = "other colours than tissues" if self.colour is None else f"--colour {self.colour}"
+                msg = f"{option}{value} is of no use with {with_what}; leave one of them out"
+                raise SpecError(msg)
+
+    @property
+    def known(self) -> bool:
+        """Whether the colour is one of ours, and no column of a table."""
+        return self.colour in COLOURS or self._tissue
+
+    @property
+    def of_tissues(self) -> bool:
+        """Whether z-scores colour the genes."""
+        return self.colour == "tissues" or self._tissue
+
+    @property
+    def _tissue(self) -> bool:
+        return self.colour is not None and self.colour.startswith(TISSUE)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,6 +96,8 @@ class Look:
     colour: Any
     """``scatter.Categories``, ``scatter.Scale``, or None."""
     labels: Mapping[int, str]
+    panels: tuple[Any, ...] = ()
+    """Of a sheet, each map's ``scatter.Scale``."""
     notes: tuple[str, ...] = ()
     """What a reader should know of it."""
 
@@ -74,53 +107,89 @@ def _scatter() -> Any:
     return importlib.import_module("g2v_dask.report.scatter")
 
 
+def _drawing(name: str) -> Any:
+    """Another module of pictures, loaded likewise."""
+    return importlib.import_module(f"g2v_dask.report.{name}")
+
+
 def look(store: Store, embedding: Artifact, picture: Picture) -> Look:
     """What a picture needs besides the map; so that what is wrong with it is found before the map is made.
 
-    Raises: SpecError for an unknown colour, a table that it leaves unused, or groups that are not there; StoreError
-            for groups of another version of the embedding; InputError for a file that is not of a picture, a table
-            that cannot be read or knows no gene here, and names that are no gene here.
+    Raises: SpecError for an unknown colour, a table that it leaves unused, or groups or a tissue that are not there;
+            StoreError for groups of another version of the embedding; InputError for a file that is not of a picture,
+            a table that cannot be read or knows no gene here, names that are no gene here, and too few tissues.
     """
     for file in picture.files:
         _scatter().suffix_of(file)
     names = query.names(embedding)
     named = [names.resolve(text) for text in picture.label]
+    labels = {names.rows[word]: names.about(word).symbol for word in named}
+    if picture.of_tissues and picture.table is None:
+        panels, notes = _of_tissues(store, names, picture)
+        colour = panels[0] if picture.colour != "tissues" else None
+        panels = panels if colour is None else ()
+        return Look(embedding=embedding, colour=colour, labels=labels, panels=panels, notes=notes)
     colour, notes = _colour(store, embedding, names, picture)
-    return Look(
-        embedding=embedding,
-        colour=colour,
-        labels={names.rows[word]: names.about(word).symbol for word in named},
-        notes=notes,
-    )
+    return Look(embedding=embedding, colour=colour, labels=labels, notes=notes)
 
 
-def draw(artifact: Artifact, look: Look, files: Sequence[Path]) -> None:
+def draw(artifact: Artifact, look: Look, files: Sequence[Path], *, islands: NDArray[np.int32] | None = None) -> None:
     """Draws a map into files.
 
+    Parameters: islands   (genes,) the number of each gene's island, 0 for none, to outline them.
     Raises: StoreError if it is the map of another embedding, or of another version of it; InputError if a file
             cannot be written.
     """
-    if artifact.manifest["inputs"].get(look.embedding.key) != look.embedding.digest:
-        msg = f"{artifact.key} is no map of {look.embedding.key} as it is now; make it again: g2v map"
-        raise StoreError(msg)
-    table = pq.read_table(artifact.path / "data.parquet")
-    facts = artifact.facts
-    axes = ("", "")
-    if facts["method"] == "pca":
-        first, second = (f"component {n}: {100 * v:.1f} % of the variance" for n, v in enumerate(facts["shares"], 1))
-        axes = (first, second)
-    scatter = _scatter()
-    picture = scatter.Scatter(
-        title=f"{facts['embedding']}: {METHODS[facts['method']]} of {facts['genes']:,} genes",
-        places=np.column_stack([table["x"].to_numpy(), table["y"].to_numpy()]),
-        colour=look.colour,
-        labels=look.labels,
-        axes=axes,
-    )
+    check_map(artifact, look.embedding)
+    picture, module = _sheet(artifact, look) if look.panels else _single(artifact, look, islands)
     for file in files:
         path = file.expanduser()
         with report.writing(path):
-            write_file(path, scatter.draw(picture, path))
+            write_file(path, module.draw(picture, path))
+
+
+def check_map(artifact: Artifact, embedding: Artifact) -> None:
+    """Raises StoreError if a map is not that of an embedding as it is now."""
+    if artifact.manifest["inputs"].get(embedding.key) != embedding.digest:
+        msg = f"{artifact.key} is no map of {embedding.key} as it is now; make it again: g2v map"
+        raise StoreError(msg)
+
+
+def places(artifact: Artifact) -> NDArray[np.float64]:
+    """(genes, 2) where a map has each gene, in the embedding's order."""
+    table = pq.read_table(artifact.path / "data.parquet")
+    return np.column_stack([table["x"].to_numpy(), table["y"].to_numpy()])
+
+
+def _title(artifact: Artifact) -> str:
+    facts = artifact.facts
+    return f"{facts['embedding']}: {METHODS[facts['method']]} of {facts['genes']:,} genes"
+
+
+def _single(artifact: Artifact, look: Look, islands: NDArray[np.int32] | None) -> tuple[Any, Any]:
+    """One map, and the module that draws it."""
+    axes = ("", "")
+    if artifact.facts["method"] == "pca":
+        shares = artifact.facts["shares"]
+        first, second = (f"component {n}: {100 * v:.1f} % of the variance" for n, v in enumerate(shares, 1))
+        axes = (first, second)
+    scatter = _scatter()
+    picture = scatter.Scatter(
+        title=_title(artifact),
+        places=places(artifact),
+        colour=look.colour,
+        labels=look.labels,
+        axes=axes,
+        islands=islands,
+    )
+    return picture, scatter
+
+
+def _sheet(artifact: Artifact, look: Look) -> tuple[Any, Any]:
+    """Small maps, and the module that draws them."""
+    module = _drawing("map_sheet")
+    title = f"{_title(artifact)}, by tissue"
+    return module.MapSheet(title=title, places=places(artifact), panels=look.panels, unit="z-score"), module
 
 
 # -- colours ------------------------------------------------------------------------------------------------
@@ -130,7 +199,7 @@ def _colour(store: Store, embedding: Artifact, names: Names, picture: Picture) -
     """The colours that are asked for, and notes."""
     if picture.table is not None:
         table = gene_tables.read(picture.table)
-        if picture.colour in COLOURS and picture.colour not in table.columns:
+        if picture.known and picture.colour not in table.columns:
             msg = (
                 f"--table {picture.table} is of no use with --colour {picture.colour}, which is none of its columns, "
                 f"{_few(table.columns)}; leave one of them out"
@@ -138,15 +207,77 @@ def _colour(store: Store, embedding: Artifact, names: Names, picture: Picture) -
             raise SpecError(msg)
         return _of_table(table, names, picture.colour)
     there = picture.groups or (embedding.name if embedding.name in store.names("groups") else None)
-    if picture.colour == "group" or (picture.colour is None and there is not None):
+    colour = picture.colour
+    if colour is None:
+        colour = "biotype" if picture.islands and picture.groups is None else "none" if there is None else "group"
+    if colour == "group":
         return _of_groups(store.get("groups", there or embedding.name), embedding, names), ()
-    if picture.colour == "biotype":
-        kinds = [names.biotype(word) for word in names.rows]
-        return _scatter().Categories(name="biotype", values=["" if k in UNKNOWN else k for k in kinds]), ()
-    if picture.colour in (None, "none"):
+    if colour == "biotype":
+        return _of_biotypes(names), ()
+    if colour == "none":
         return None, ()
-    msg = f"colour must be group, biotype, none, or a column of --table; got {picture.colour!r}"
+    msg = f"colour must be {WORDS}, or a column of --table; got {colour!r}{nearest(colour, COLOURS)}"
     raise SpecError(msg)
+
+
+def _of_biotypes(names: Names) -> Any:
+    """The eight kinds of genes that Gene2Vec's map shows."""
+    kinds = biotypes.kinds(list(names.rows), names.table)
+    colours = _drawing("palettes").BIOTYPES
+    return _scatter().Categories(name="biotype", values=kinds, colours=colours, missing="none of these")
+
+
+def _of_tissues(store: Store, names: Names, picture: Picture) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    """The z-scores of one tissue, or of each."""
+    assert picture.colour is not None
+    found, left_out = _specificity(store, picture.datasets)
+    name = picture.colour.removeprefix(TISSUE)
+    if picture.colour != "tissues" and name not in found.tissues:
+        few = f"; {name} has fewer than {tissues.LEAST_SAMPLES} samples" if name in left_out else ""
+        known = _few(found.tissues)
+        msg = f"no tissue is named {name!r}{few}{nearest(name, found.tissues)}; tissues are datasets: {known}"
+        raise SpecError(msg)
+    rows = _columns(found, names)
+    if not (rows >= 0).any():
+        msg = f"the tissues know none of the {len(rows):,} genes here; their first are {_few(found.genes.tolist())}"
+        raise InputError(msg)
+    wanted = found.tissues if picture.colour == "tissues" else (name,)
+    words = "{}" if picture.colour == "tissues" else "z-score in {}"
+    panels = tuple(
+        _scatter().Scale(
+            name=words.format(one),
+            values=np.where(rows >= 0, found.z_of(one)[rows], np.nan),
+            diverging=True,
+            missing="unmeasured",
+        )
+        for one in wanted
+    )
+    few = f"; fewer than {tissues.LEAST_SAMPLES} samples have {', '.join(left_out)}" if left_out else ""
+    return panels, (f"z-scores over {len(found.tissues)} tissues{few}",)
+
+
+def _specificity(store: Store, datasets: tuple[str, ...] | None) -> tuple[Specificity, tuple[str, ...]]:
+    """What tissues tell of genes; and which datasets have too few samples to be one."""
+    chosen = store.select("expression", datasets) if store.names("expression") else []
+    counted = {a.name: a for a in chosen if a.facts["counts"]}
+    without = [a.name for a in chosen if not a.facts["counts"]]
+    if not counted or (datasets is not None and without):
+        which = f"{', '.join(without)} has none" if datasets is not None and without else "no dataset here has any"
+        msg = f"tissues are told by read counts, and {which}; 'g2v ingest --counts' keeps them"
+        raise SpecError(msg)
+    used = tissues.enough({name: a.facts["samples"] for name, a in counted.items()})
+    sources = Sources(cooccurrence=None, members=(), counted=tuple((name, counted[name].folder) for name in used))
+    found = tissues.specificity([tissues.tissue(d.name, d.genes, d.counts) for d in sources.counts()])
+    return found, tuple(name for name in counted if name not in used)
+
+
+def _columns(found: Specificity, names: Names) -> NDArray[np.int64]:
+    """(words,) where each word's gene stands among those of the tissues, -1 for none: by today's symbols."""
+    place: dict[str, int] = {}
+    for column, symbol in enumerate(names.table.translate(found.genes.tolist()).symbols):
+        place.setdefault(symbol, column)
+    words = names.table.translate(list(names.rows)).symbols
+    return np.array([place.get(symbol, -1) for symbol in words], dtype=np.int64)
 
 
 def _of_groups(artifact: Artifact, embedding: Artifact, names: Names) -> Any:
@@ -169,7 +300,7 @@ def _of_table(table: GeneColumns, names: Names, column: str | None) -> tuple[Any
         column = next(iter(table.columns))
     if column is None or column not in table.columns:
         near = "" if column is None else f" got {column!r}{nearest(column, table.columns)};"
-        msg = f"colour must be a column of {table.file}, group, biotype or none;{near} it has {_few(table.columns)}"
+        msg = f"colour must be a column of {table.file}, or {WORDS};{near} it has {_few(table.columns)}"
         raise SpecError(msg)
     values = ["" if v.strip().lower() in MISSING else v.strip() for v in table.columns[column]]
     symbols = names.table.translate(table.genes).symbols

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from g2v_dask.driver import Summary
-from g2v_dask.errors import SpecError
+from g2v_dask.errors import InputError, SpecError
+from g2v_dask.figure_spec import Bound
 from g2v_dask.files import digest_of
-from g2v_dask.flows import pipeline, versions
+from g2v_dask.flows import evaluate, pipeline, versions
 from g2v_dask.flows.pipeline import Members
 from g2v_dask.folders import Folder, json_bytes, open_folder
 from g2v_dask.geo.fetch import Fetched, fetch
@@ -21,7 +22,7 @@ from g2v_dask.geo.search import search
 from g2v_dask.geo_spec import GateSpec, GeoSpec
 from g2v_dask.progress import Display
 from g2v_dask.report import body, escape, page
-from g2v_dask.report.reprocess import COUNTED, EACH, Head, Kept, Outcome, sheets
+from g2v_dask.report.reprocess import COUNTED, EACH, Head, Judged, Kept, Outcome, Reached, sheets
 from g2v_dask.report.sheets import Sheet
 from g2v_dask.spec import ClusterSpec, RunSpec, Step
 from g2v_dask.store import Artifact, Store
@@ -56,7 +57,8 @@ def run(
     Parameters: report  file of Dask's performance report.
                 wait    for the store, if another process has it; else that is an error.
                 copies  folder that gets the report too.
-    Raises:     SpecError if the spec has no [geo]; any G2VError of search and stages, which leaves the last version.
+    Raises:     SpecError if the spec has no [geo], or its gate asks for figures without [evaluate]; any G2VError of
+                search and stages, which leaves the last version.
     """
     geo = _geo(spec)
     if copies is not None and Path(copies).is_file():
@@ -86,8 +88,11 @@ def run(
             datasets=_datasets(store, ledger, summaries, heads, prefix=_prefix(steps)),
             stages=summaries,
             heads=heads,
-            kept=[versions.compare(store, held, name, spec.gate.k) for name in _embeddings(heads)],
+            kept=[versions.compare(store, held, name, spec.gate.k) for name in _named(heads, "embeddings")],
+            judged=[_judged(store, held, name) for name in _named(heads, "evaluations")],
         )
+        if heads:  # else there is no new version to be judged
+            outcome.reached = [_reached(bound, held, summaries) for bound in spec.gate.bounds]
         outcome.reasons = [*_incomplete(steps, summaries), *_refusals(spec.gate, outcome)]
         if not outcome.reasons:
             held.publish()
@@ -131,6 +136,9 @@ def _geo(spec: RunSpec) -> GeoSpec:
     if spec.geo is None:
         msg = "reprocess needs a table [geo] in its spec, which says which series to keep; 'g2v run' takes files"
         raise SpecError(msg)
+    if spec.gate.evaluation and not any(step.stage == "evaluate" for step in spec.steps):
+        msg = "gate: evaluation needs a table [evaluate] in the spec, which makes the figures that it asks for"
+        raise SpecError(msg)
     return spec.geo
 
 
@@ -165,9 +173,20 @@ def _counts(store: Store, kind: str, name: str, digest: str | None) -> dict[str,
     return {word: sum(v.values()) if isinstance(v, Mapping) else v for word, v in found.items()}
 
 
-def _embeddings(heads: Iterable[Head]) -> list[str]:
-    kinds = (head.key.partition("/") for head in heads)
-    return [name for kind, _, name in kinds if kind == "embeddings"]
+def _named(heads: Iterable[Head], kind: str) -> list[str]:
+    """The names of one kind."""
+    return [name for there, _, name in (head.key.partition("/") for head in heads) if there == kind]
+
+
+def _judged(store: Store, held: Store, name: str) -> Judged:
+    """The figures of an evaluation, and of its last version."""
+    last = store.head("evaluations", name)
+    before = None if last is None else store.committed("evaluations", name, last)
+    return Judged(
+        evaluation=name,
+        figures=evaluate.read(held.get("evaluations", name)).figures,
+        before=() if before is None or before.damage() is not None else evaluate.read(before).figures,
+    )
 
 
 def _datasets(
@@ -225,6 +244,7 @@ def _incomplete(steps: Sequence[Step], summaries: Sequence[Summary]) -> list[str
 def _refusals(gate: GateSpec, outcome: Outcome) -> list[str]:
     """What of the version the gate does not let pass."""
     refused = [reason for kept in outcome.kept if (reason := _too_unlike(gate, kept))]
+    refused += [reached.why for reached in outcome.reached if reached.why]
     many = len(outcome.quarantined)
     if gate.most_quarantined is not None and many > gate.most_quarantined:
         refused.append(f"{many:,} datasets are in quarantine, more than most_quarantined = {gate.most_quarantined:,}")
@@ -241,6 +261,24 @@ def _too_unlike(gate: GateSpec, kept: Kept) -> str | None:
     return (
         f"{kept.embedding} shares {kept.overlap:.3f} of the {kept.k} nearest genes with its last version, "
         f"less than least_overlap = {gate.least_overlap}"
+    )
+
+
+def _reached(bound: Bound, held: Store, summaries: Iterable[Summary]) -> Reached:
+    """Whether a figure of this run reaches what it must."""
+    made = sorted({name for s in summaries if s.stage == "evaluate" for name in s.names})
+    names = [name for name in made if bound.evaluation in (None, name)]
+    if len(names) != 1:
+        why = f"{bound}: name the evaluation, of those that this run has: {', '.join(made) or 'none'}"
+        return Reached(bound=str(bound), why=why)
+    try:
+        value = float(bound.figure.find(evaluate.read(held.get("evaluations", names[0])).figures)["value"])
+    except InputError as error:
+        return Reached(bound=str(bound), why=f"{names[0]}: {error}")
+    if value >= bound.least:
+        return Reached(bound=str(bound), value=value)
+    return Reached(
+        bound=str(bound), value=value, why=f"{names[0]}: {bound.figure} is {value:.4f}, less than {bound.least:g}"
     )
 
 

@@ -24,7 +24,7 @@ import itertools
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -49,6 +49,9 @@ MIN_ALPHA = 0.0001
 SHUFFLE, LOSS = 0, 1
 """Streams of random numbers drawn from one seed."""
 
+Keep = Callable[[int, NDArray[np.float32]], None]
+"""Is given how many iterations are done, and the vectors then; what it keeps lasts when it returns."""
+
 
 def memory_bytes(genes: int, cells: int, components: int) -> int:
     """Bytes that training needs, beyond the interpreter with its imports; flat in the number of pairs.
@@ -67,6 +70,7 @@ def train(
     folder: Folder,
     progress: base.Progress,
     alive: base.Alive,
+    keep: Keep | None = None,
 ) -> base.Trained:
     """Gene vectors from skip-gram with negative sampling.
 
@@ -75,6 +79,8 @@ def train(
     Parameters: matrix   counts in how many datasets two genes are a pair; the diagonal is not read.
                 folder   checkpoints of an earlier run of the same spec and data are resumed.
                 progress counts pairs over all iterations; the note names the iteration and its loss.
+                keep     is called before each checkpoint: of a run that is resumed, for the iterations before in the
+                         run that made them. With ``restart`` the vectors are those of a run of so many iterations.
     Returns:    genes in ≥ ``min_count`` pairs; loss: mean −log σ(u·v) − Σ log σ(−u'·v), both directions.
     Raises:     InputError if no pair is left, no gene passes min_count, or values are not counts.
     Source:     Mikolov et al. 2013, equation 4; Du et al. 2019 (Gene2Vec).
@@ -92,7 +98,7 @@ def train(
             msg = f"train: no pair joins two genes that pass min-count {spec.min_count}; lower it"
             raise InputError(msg)
         corpus = _Corpus(names=names, pairs=pairs, shuffled=_PairFile(file=shuffled, bits=pairs.bits), seed=spec.seed)
-        losses = _run(model, corpus, spec, folder=folder, progress=progress, alive=alive)
+        losses = _run(model, corpus, spec, folder=folder, progress=progress, alive=alive, keep=keep)
         facts = _facts(model, pairs, counts, cells=found)
     vectors = np.array(model.wv.vectors, dtype=np.float32)
     return base.Trained(genes=np.array(names, dtype=np.str_), vectors=vectors, losses=losses, facts=facts)
@@ -322,6 +328,7 @@ def _run(
     folder: Folder,
     progress: base.Progress,
     alive: base.Alive,
+    keep: Keep | None,
 ) -> list[float]:
     """Trains the iterations that no checkpoint holds; returns the loss after each."""
     sample = _LossSample.draw(model, corpus.pairs, spec)
@@ -341,6 +348,8 @@ def _run(
         _one_iteration(model, corpus, rates(spec, iteration))
         losses.append(sample.loss(model))
         alive()
+        if keep is not None:
+            keep(len(losses), model.wv.vectors)
         _save(model, held, losses)
         progress(before + corpus.length, total, f"{name}, loss {losses[-1]:.4f}")
     return losses

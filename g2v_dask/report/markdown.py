@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from g2v_dask.names import About
 from g2v_dask.query import Neighbour
-from g2v_dask.report.sheets import Cell, Sheet, similar_sheet
+from g2v_dask.report.sheets import Bold, Cell, Sheet, similar_sheet
 
 PROTEIN_ATLAS = "https://www.proteinatlas.org"
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~])")
@@ -48,7 +48,9 @@ def table(sheet: Sheet) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    return gene_link(cell) if isinstance(cell, About) else escape(cell)
+    if isinstance(cell, About):
+        return gene_link(cell)
+    return f"**{escape(cell)}**" if isinstance(cell, Bold) else escape(cell)
 
 
 def gene_link(gene: About) -> str:

@@ -7,7 +7,7 @@ from html import escape
 
 from g2v_dask.names import About
 from g2v_dask.report.markdown import gene_page
-from g2v_dask.report.sheets import Cell, Sheet
+from g2v_dask.report.sheets import Bold, Cell, Sheet
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1d2430; background: #fff; max-width: 60rem; margin: 2rem auto;
@@ -62,7 +62,9 @@ def _table(sheet: Sheet) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    return _gene(cell) if isinstance(cell, About) else escape(cell)
+    if isinstance(cell, About):
+        return _gene(cell)
+    return f"<b>{escape(cell)}</b>" if isinstance(cell, Bold) else escape(cell)
 
 
 def _gene(gene: About) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from g2v_dask.analysis.stability import Stability
 from g2v_dask.driver import Summary
 from g2v_dask.names import Names
 from g2v_dask.report.asked import asked_sheets
+from g2v_dask.report.evaluation import Figure, figures_sheet, number, title_of
 from g2v_dask.report.sheets import Cell, Column, Picture, Sheet
 
 GATE_EXIT = 4
@@ -75,6 +77,39 @@ def _agreement(found: Stability) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Judged:
+    """An evaluation of the new version."""
+
+    evaluation: str
+    figures: Sequence[Figure]
+    before: Sequence[Figure]
+    """Of the last version; none if there is none."""
+
+    def as_json(self) -> dict[str, Any]:
+        """For the report."""
+        return {
+            "evaluation": self.evaluation,
+            "figures": [_finite(f) for f in self.figures],
+            "before": [_finite(f) for f in self.before],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reached:
+    """What the gate asks of a figure, and what it is."""
+
+    bound: str
+    value: float = math.nan
+    why: str = ""
+    """Why the gate does not let it pass."""
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON knows finite numbers alone."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Head:
     """Which artifact is current under a name, before and after."""
@@ -106,6 +141,8 @@ class Outcome:
     stages: list[Summary]
     heads: list[Head]
     kept: list[Kept] = field(default_factory=list)
+    judged: list[Judged] = field(default_factory=list)
+    reached: list[Reached] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     """Why it is not published."""
     seconds: float = 0.0
@@ -139,6 +176,8 @@ class Outcome:
             "series": {"found": self.found, **self.series, "failed": self.failures},
             "datasets": {**self.datasets, "quarantined": self.quarantined},
             "overlap": [k.as_json() for k in self.kept],
+            "evaluations": [j.as_json() for j in self.judged],
+            "reached": [_finite(vars(r)) for r in self.reached],
             "heads": [vars(h) for h in self.heads],
             "stages": [s.as_json() for s in self.stages],
             "seconds": self.seconds,
@@ -152,7 +191,9 @@ def sheets(outcome: Outcome) -> list[Sheet]:
     return [
         summary(outcome),
         *_changes(outcome),
+        *_reached(outcome.reached),
         *_kept(outcome.kept),
+        *_judged(outcome.judged),
         *_stages(outcome.stages),
         *_heads(outcome.heads),
     ]
@@ -180,7 +221,8 @@ def summary(outcome: Outcome) -> Sheet:
 
 
 def _gate(gate: Mapping[str, Any]) -> tuple[str, ...]:
-    bounds = [f"{key.replace('_', ' ')} {value}" for key, value in gate.items() if key != "k" and value is not None]
+    single = {key: value for key, value in gate.items() if key not in ("k", "evaluation") and value is not None}
+    bounds = [*(f"{key.replace('_', ' ')} {value}" for key, value in single.items()), *gate["evaluation"]]
     return (f"gate: {', '.join(bounds) or 'none'}",)
 
 
@@ -237,6 +279,23 @@ def _kept(compared: Sequence[Kept]) -> Iterator[Sheet]:
         yield _table(
             f"The genes that moved most: {kept.embedding}", ("Gene", "Kept", "Nearest before", "Nearest now"), rows
         )
+
+
+def _reached(reached: Sequence[Reached]) -> Iterator[Sheet]:
+    """What the gate asks of the evaluations."""
+    if reached:
+        rows = [(r.bound, number(r.value) or "none", "no" if r.why else "yes") for r in reached]
+        yield _table("What evaluations must reach", ("Figure", "Value", "Reached"), rows, left=1)
+
+
+def _judged(judged: Sequence[Judged]) -> Iterator[Sheet]:
+    """The figures of the new version, a table a task; and those of the last where it has the same."""
+    for one in judged:
+        for task in dict.fromkeys(str(f["task"]) for f in one.figures):
+            figures, before = ([f for f in some if f["task"] == task] for some in (one.figures, one.before))
+            yield figures_sheet(figures, title=f"{title_of(task)}: {one.evaluation}")
+            if before:
+                yield figures_sheet(before, title=f"{title_of(task)}: {one.evaluation}, the last version")
 
 
 def _two(moved: Moved, names: Names) -> tuple[str, str]:

@@ -15,6 +15,13 @@ SCORES = {"cosine": "Similarity", "inner": "Inner product", "l2": "Distance"}
 METRICS = {"cosine": "cosine", "inner": "inner product", "l2": "Euclidean distance"}
 LISTED = 5  # texts of a filter that is a list; the rest are counted
 
+
+class Bold(str):
+    """Text of a cell that stands out."""
+
+    __slots__ = ()
+
+
 Cell = About | str
 
 

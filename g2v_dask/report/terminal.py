@@ -14,7 +14,7 @@ from rich.text import Text
 from g2v_dask.names import About
 from g2v_dask.query import Neighbour
 from g2v_dask.report.asked import asked_sheets
-from g2v_dask.report.sheets import Cell, Column, Sheet, similar_sheet
+from g2v_dask.report.sheets import Bold, Cell, Column, Sheet, similar_sheet
 from g2v_dask.store import Artifact, Store
 
 Rows = Iterable[Mapping[str, Any]]
@@ -53,7 +53,7 @@ def _print(rows: Iterable[Iterable[str]], columns: Iterable[Column], *, title: s
         out.add_column(Text(column.name), justify="right" if column.right else "left", overflow="fold")
     for row in rows:
         # Text, not markup: a title such as [B cells] is no style
-        out.add_row(*(Text(cell) for cell in row))
+        out.add_row(*(Text(cell, style="bold" if isinstance(cell, Bold) else "") for cell in row))
     if title is not None:
         _line(title)
     _console().print(out)

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from g2v_dask import arrays, background, evaluation, schema
+from g2v_dask import arrays, background, evaluation, ontology, schema
 from g2v_dask.background import Sources
-from g2v_dask.errors import SpecError
+from g2v_dask.errors import InputError, SpecError
 from g2v_dask.evaluation.base import ROWS, Subject, Unit
 from g2v_dask.files import file_sha256, placed
 from g2v_dask.folders import Folder
@@ -41,6 +43,7 @@ class Detail:
 
     embedding: Artifact
     beside: tuple[Artifact, ...]
+    common: tuple[Artifact, ...]
     spec: EvaluateSpec
     sources: Sources
     files: Mapping[str, tuple[str, ...]]
@@ -62,6 +65,7 @@ def plan(store: Store, spec: EvaluateSpec) -> Plan:
     """
     source = store.only("embeddings", spec.name)
     beside = tuple(store.get("embeddings", name) for name in spec.beside)
+    common = tuple(store.get("embeddings", name) for name in spec.common)
     counted = _counted(store, spec)
     tasks = spec.chosen(counts=bool(counted))
     if not tasks:
@@ -78,13 +82,14 @@ def plan(store: Store, spec: EvaluateSpec) -> Plan:
     detail = Detail(
         embedding=source,
         beside=beside,
+        common=common,
         spec=spec,
         sources=found,
         files={key: tuple(name for name in origins if name.startswith(f"{key}/")) for key in paths},
         origins=origins,
         units=(),
     )
-    subject = _subject(source, beside, found, paths)
+    subject = _subject(source, beside, common, found, paths)
     units = tuple((task, unit) for task in tasks for unit in evaluation.load(task).units(subject, spec))
     name = source.name if spec.to is None else spec.to
     vectors = subject.vectors.nbytes
@@ -93,10 +98,15 @@ def plan(store: Store, spec: EvaluateSpec) -> Plan:
         name=name,
         title=name,
         version=VERSION,
-        identity={**spec.select("identity"), "tasks": list(tasks)},
+        identity={
+            **spec.select("identity"),
+            "tasks": list(tasks),
+            # their digests are inputs, which do not tell who has which part
+            **{key: sorted(a.name for a in some) for key, some in (("beside", beside), ("common", common))},
+        },
         inputs={
             source.key: source.digest,
-            **{a.key: a.digest for a in beside},
+            **{a.key: a.digest for a in (*beside, *common)},
             **inputs,
             **{f"file:{n}": file_sha256(Path(p)) for n, p in origins.items()},
         },
@@ -141,19 +151,23 @@ def _check_extras(spec: EvaluateSpec, tasks: tuple[str, ...]) -> None:
 
 
 def _paths(spec: EvaluateSpec) -> dict[str, tuple[Path, ...]]:
-    """The files of each option that names some; of a folder all that lie in it."""
+    """The files of each option that names some; of a folder all that lie in it, of GO only what is read."""
     found: dict[str, tuple[Path, ...]] = {}
     for key in ("genesets", "pairs", "go"):
         given = getattr(spec, key)
         texts = (given,) if isinstance(given, str) else tuple(given or ())
         if texts:
-            found[key] = tuple(f.path() for f in find(_inside(text) for text in texts))
+            found[key] = tuple(f.path() for f in find(name for text in texts for name in _inside(text)))
+    if "go" in found:
+        found["go"] = tuple(ontology.recognised(found["go"]).values())
     return found
 
 
-def _inside(text: str) -> str:
-    """A folder as the pattern of its files."""
-    return f"{text}/*" if "://" not in text and Path(text).is_dir() else text
+def _inside(text: str) -> list[str]:
+    """The files of a folder; what is no folder here, as it is."""
+    if "://" in text or not Path(text).is_dir():
+        return [text]
+    return [str(file) for file in sorted(Path(text).iterdir()) if file.is_file()]
 
 
 # -- parts ----------------------------------------------------------------------------------------------------
@@ -173,7 +187,7 @@ def _subject_of(folder: Folder, detail: _ById) -> Subject:
     """The subject, opened once a process for all its parts."""
     held = detail.detail
     paths = {key: tuple(_fetched(folder, f"{GIVEN}/{name}") for name in names) for key, names in held.files.items()}
-    return _subject(held.embedding, held.beside, held.sources, paths)
+    return _subject(held.embedding, held.beside, held.common, held.sources, paths)
 
 
 @dataclass(frozen=True)
@@ -190,18 +204,52 @@ def _fetched(folder: Folder, name: str) -> Path:
 
 
 def _subject(
-    embedding: Artifact, beside: tuple[Artifact, ...], sources: Sources, paths: Mapping[str, tuple[Path, ...]]
+    embedding: Artifact,
+    beside: tuple[Artifact, ...],
+    common: tuple[Artifact, ...],
+    sources: Sources,
+    paths: Mapping[str, tuple[Path, ...]],
 ) -> Subject:
     genes, vectors = _vectors(embedding)
+    table = GeneTable.load()
+    if common:
+        _, rows = shared([genes, *(_words(a) for a in common)], table)
+        genes, vectors = genes[rows[0]], vectors[rows[0]]
     return Subject(
         name=embedding.name,
         genes=genes,
         vectors=vectors,
-        table=GeneTable.load(),
+        table=table,
         background=sources,
         files=paths,
         beside={a.name: _vectors(a) for a in beside},
     )
+
+
+def shared(words: Sequence[NDArray[np.str_]], table: GeneTable) -> tuple[list[str], list[NDArray[np.int64]]]:
+    """The symbols of the genes that several embeddings have, sorted, and the row of each in every embedding.
+
+    Of two words with one symbol the first counts. So what embeddings of other ids, or older symbols, have in common
+    is found, and it stands in one order: what a task draws by seed is the same for all.
+    Raises: InputError if they have none in common.
+    """
+    held: list[dict[str, int]] = []
+    for some in words:
+        rows: dict[str, int] = {}
+        for row, symbol in enumerate(table.translate(some.tolist()).symbols):
+            rows.setdefault(symbol, row)
+        held.append(rows)
+    symbols = sorted(set(held[0]).intersection(*held[1:]))
+    if not symbols:
+        msg = (
+            f"the embeddings have no gene in common: of {', '.join(f'{len(w):,}' for w in words)} genes; compare others"
+        )
+        raise InputError(msg)
+    return symbols, [np.array([rows[symbol] for symbol in symbols], dtype=np.int64) for rows in held]
+
+
+def _words(embedding: Artifact) -> NDArray[np.str_]:
+    return arrays.strings(arrays.open_group(embedding.folder, "embeddings"), "gene_id")
 
 
 def _vectors(embedding: Artifact) -> tuple[Any, Any]:

@@ -11,22 +11,26 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy.stats import fisher_exact, zscore
 
 from g2v_dask import driver
+from g2v_dask.analysis import biotypes
 from g2v_dask.cli_maps import map_
 from g2v_dask.errors import G2VError, InputError, SpecError, StoreError
 from g2v_dask.flows import maps, pictures
 from g2v_dask.flows.pictures import Picture
+from g2v_dask.genes import GeneTable
 from g2v_dask.progress import Display
 from g2v_dask.report import scatter
 from g2v_dask.spec import KmeansSpec, MapSpec
 from g2v_dask.stages import kmeans
 from g2v_dask.store import Store
-from tests import stores
+from tests import made, stores
 
 GENES = ["TP53", "BRCA1", "ENSG00000146648", "XIST", "MT-RNR1", "no gene", "KRAS", "ERBB2"]
 VECTORS = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
 FLAT = ["--method", "pca"]
+TABLE = GeneTable.load()
 
 
 @pytest.fixture
@@ -94,15 +98,78 @@ def test_look__groups_of_another_version_are_refused(store: Store) -> None:
 def test_look__biotypes(store: Store) -> None:
     found = look(store, colour="biotype").colour
     assert dict(zip(GENES, found.values, strict=True)) == {
-        "TP53": "protein-coding",
-        "BRCA1": "protein-coding",
-        "ENSG00000146648": "protein-coding",
+        "TP53": "protein coding",
+        "BRCA1": "protein coding",
+        "ENSG00000146648": "protein coding",
         "XIST": "ncRNA",
         "MT-RNR1": "",
         "no gene": "",
-        "KRAS": "protein-coding",
-        "ERBB2": "protein-coding",
+        "KRAS": "protein coding",
+        "ERBB2": "protein coding",
     }
+    assert (found.missing, tuple(found.colours)) == ("none of these", biotypes.KINDS)
+
+
+# -- tissues ------------------------------------------------------------------------------------------------
+
+READS = np.random.default_rng(3).poisson(50, size=(4, 30, 8)).astype(np.int64)
+READS[1, :, 0] *= 40  # TP53 in the second tissue
+MEASURED = ["P53", "BRCA1", "EGFR", "XIST", "GAPDH", "no gene", "KRAS", "ERBB2"]
+
+
+@pytest.fixture
+def tissues(store: Store) -> Store:
+    """Four tissues of 30 samples, one of 20, an array; the first symbol is an older one."""
+    for name, reads in zip(("bone", "heart", "liver", "lung"), READS, strict=True):
+        made.expression(store, name, np.log2(reads + 1), MEASURED, counts=reads)
+    made.expression(store, "few", np.log2(READS[0, :20] + 1), MEASURED, counts=READS[0, :20])
+    made.expression(store, "array", np.log2(READS[0] + 1), MEASURED)
+    return store
+
+
+def z_scores(tissue: int) -> list[float]:
+    share = READS / READS.sum(axis=2, keepdims=True)
+    values = zscore(np.log2(1e6 * share + 1).mean(axis=1), axis=0)[tissue].tolist()
+    by_gene = dict(zip(["TP53", *MEASURED[1:]], values, strict=True)) | {"MT-RNR1": np.nan}
+    return [by_gene[{"ENSG00000146648": "EGFR"}.get(gene, gene)] for gene in GENES]
+
+
+def test_look__one_tissue(tissues: Store) -> None:
+    found = look(tissues, colour="tissue=heart")
+    assert (found.colour.name, found.colour.diverging, found.colour.missing) == ("z-score in heart", True, "unmeasured")
+    np.testing.assert_allclose(found.colour.values, z_scores(1), rtol=1e-9)
+    assert found.colour.values[0] > 1.7
+    assert found.notes == ("z-scores over 4 tissues; fewer than 30 samples have few",)
+    assert found.panels == ()
+
+
+def test_look__a_sheet_of_all_tissues(tissues: Store) -> None:
+    found = look(tissues, colour="tissues", datasets=("lung", "bone", "heart"))
+    assert found.colour is None
+    assert [panel.name for panel in found.panels] == ["bone", "heart", "lung"]
+    everything = look(tissues, colour="tissues").panels
+    np.testing.assert_allclose([panel.values for panel in everything], [z_scores(i) for i in range(4)], rtol=1e-9)
+
+
+def test_look__tissues_that_are_none(tissues: Store, tmp_path: Path) -> None:
+    for name, message in (
+        ("hart", "no tissue is named 'hart'; did you mean 'heart'\\?; tissues are datasets: bone, heart, liver, lung$"),
+        ("few", "no tissue is named 'few'; few has fewer than 30 samples; tissues"),
+        ("array", "no tissue is named 'array'; tissues are datasets"),
+    ):
+        with pytest.raises(SpecError, match=message):
+            look(tissues, colour=f"tissue={name}")
+    with pytest.raises(SpecError, match="tissues are told by read counts, and array has none"):
+        look(tissues, colour="tissues", datasets=("bone", "array"))
+    with pytest.raises(InputError, match="of 2 datasets with read counts 2 have so many"):
+        look(tissues, colour="tissues", datasets=("bone", "lung"))
+    stores.embedding(tissues, "f", ["a", "b", "c", "d"], VECTORS[:4])
+    with pytest.raises(InputError, match="the tissues know none of the 4 genes here"):
+        pictures.look(tissues, tissues.get("embeddings", "f"), Picture(colour="tissues"))
+    empty = stores.empty(tmp_path / "other")
+    stores.embedding(empty, "e", GENES, VECTORS)
+    with pytest.raises(SpecError, match="and no dataset here has any; 'g2v ingest --counts' keeps them"):
+        look(empty, colour="tissue=heart")
 
 
 ROWS = (
@@ -190,7 +257,8 @@ def test_look__labels_by_any_name(store: Store) -> None:
 
 
 def test_look__wrong_colours(store: Store) -> None:
-    with pytest.raises(SpecError, match="group, biotype, none, or a column of --table; got 'tissue'"):
+    words = "group, biotype, tissue=NAME, tissues, none, or a column of --table; got 'tissue'; did you mean 'tissues'"
+    with pytest.raises(SpecError, match=words):
         look(store, colour="tissue")
     with pytest.raises(SpecError, match="no groups named 'e'"):
         look(store, colour="group")
@@ -198,7 +266,7 @@ def test_look__wrong_colours(store: Store) -> None:
         look(store, files=(Path("m.gif"),))
 
 
-@pytest.mark.parametrize("colour", ["group", "biotype", "none"])
+@pytest.mark.parametrize("colour", ["group", "biotype", "tissue=heart", "tissues", "none"])
 def test_look__a_table_that_the_colour_leaves_unused(store: Store, tmp_path: Path, colour: str) -> None:
     file = table(tmp_path, WORDS)
     with pytest.raises(SpecError, match=f"--table {file} is of no use with --colour {colour}, .* tissue, r; leave"):
@@ -220,12 +288,31 @@ def test_picture__groups_beside_other_colours(more: dict[str, Any], message: str
         Picture(groups="x", **more)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"groups": "x", "colour": "tissue=heart"}, "--groups x is of no use with --colour tissue=heart"),
+        ({"datasets": ("a",)}, "--datasets is of no use with other colours than tissues"),
+        ({"datasets": ("a",), "colour": "biotype"}, "--datasets is of no use with --colour biotype; leave one of them"),
+        ({"label": ("TP53",), "colour": "tissues"}, "--label is of no use with --colour tissues"),
+        ({"islands": True, "colour": "tissues"}, "--islands is of no use with --colour tissues"),
+    ],
+)
+def test_picture__what_a_colour_leaves_unused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        Picture(**given)
+
+
 # -- the flow and the command -------------------------------------------------------------------------------
 
 
+def mapped(store: Store, picture: Picture, **spec: Any) -> maps.Mapped:
+    asked = MapSpec(**{"method": "pca", **spec})
+    return maps.run(str(store.root.desk), asked, picture, cluster=None, display=Display(quiet=True))
+
+
 def run(store: Store, picture: Picture, **spec: Any) -> driver.Summary:
-    made = MapSpec(**{"method": "pca", **spec})
-    return maps.run(str(store.root.desk), made, picture, cluster=None, display=Display(quiet=True))
+    return mapped(store, picture, **spec).summary
 
 
 def test_run__draws_and_draws_again_the_same(store: Store, tmp_path: Path) -> None:
@@ -283,6 +370,93 @@ def test_map__prints_or_draws(store: Store, tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(b"<?xml")
     both = command(*where, *FLAT, "--figure", picture, "--json")
     assert json.loads(both.stdout)["fresh"] == ["e"]
+
+
+def test_run__tissues_and_their_sheet(tissues: Store, tmp_path: Path) -> None:
+    for colour in ("tissue=heart", "tissues"):
+        files = (tmp_path / f"{colour}.png", tmp_path / f"{colour}.svg")
+        run(tissues, Picture(files=files, colour=colour))
+        before = [file.read_bytes() for file in files]
+        run(tissues, Picture(files=files, colour=colour))
+        assert [file.read_bytes() for file in files] == before
+
+
+# -- islands ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def archipelago(tmp_path: Path) -> Store:
+    """Three crowds of 60, 40 and 30 genes, of which the third are loci that nobody knows; and two genes apart."""
+    there = stores.empty(tmp_path / "a")
+    random = np.random.default_rng(0)
+    sizes, middles = (60, 40, 30), ([0, 0], [40, 0], [0, 40])
+    crowds = [random.uniform(-1, 1, size=(n, 2)) + m for n, m in zip(sizes, middles, strict=True)]
+    coding = [s for s, kind in zip(TABLE.symbol, TABLE.kinds, strict=True) if kind == "protein-coding"][:102]
+    genes = [*coding[:100], *(f"LOC{i}" for i in range(30)), *coding[100:]]
+    stores.embedding(there, "e", genes, np.vstack([*crowds, [[90, 90], [-90, -50]]]))
+    return there
+
+
+def test_islands__are_found_and_tested(archipelago: Store, tmp_path: Path) -> None:
+    picture = tmp_path / "islands.png"
+    found = mapped(archipelago, Picture(islands=True, files=(picture,))).islands
+    assert found is not None
+    assert np.bincount(found.island).tolist() == [2, 60, 40, 30]
+    loci = {t.kind: t for t in found.of(3)}[biotypes.LOCUS]
+    table = [[30, 0], [0, 102]]
+    assert (loci.overlap, loci.genes) == (30, 30)
+    assert loci.p == pytest.approx(fisher_exact(table, alternative="greater").pvalue)
+    assert loci.q < 1e-20
+    assert found.members(3)[0].startswith("LOC")
+    assert len(found.members(1)) == 60
+    middle = np.median(found.places[found.island == 2], axis=0)
+    away = np.linalg.norm(found.places - middle, axis=1)[found.island == 2]
+    names = [gene for gene, number in zip(found.names.rows, found.island.tolist(), strict=True) if number == 2]
+    assert found.members(2)[0] == names[int(away.argmin())]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    asked = json.loads(json.dumps(found.as_json()))
+    assert (asked["genes"], asked["apart"], len(asked["islands"])) == (132, 2, 3)
+    assert {k["kind"]: k["odds_ratio"] for k in asked["islands"][2]["kinds"]}[biotypes.LOCUS] is None  # infinite
+
+
+def test_islands__colour_by_biotype_unless_told_otherwise(store: Store) -> None:
+    grouped(store)
+    assert look(store, islands=True).colour.name == "biotype"
+    assert look(store, islands=True, groups="e").colour.name == "groups e"
+    assert look(store, islands=True, colour="none").colour is None
+
+
+def test_map__islands_printed_as_json_and_as_markdown(archipelago: Store, tmp_path: Path) -> None:
+    where = ["--store", archipelago.root.desk, *FLAT, "-q", "--islands"]
+    printed = command(*where).stdout
+    assert "Islands of maps/e: 132 genes of e" in printed
+    assert "3 islands, 2 genes on none" in printed
+    (row,) = [line for line in printed.splitlines() if biotypes.LOCUS in line]
+    assert row.split()[:5] == ["3", "30", "LOC", "uncharacterised", "30"]
+    drawn = command(*where, "--figure", tmp_path / "i.svg").stdout
+    assert "Islands of maps/e" in drawn
+    assert drawn.endswith(f"maps/e → {tmp_path / 'i.svg'}\n")
+    asked = json.loads(command(*where, "--json").stdout)
+    assert (asked["stage"], asked["fresh"], len(asked["islands"]["islands"])) == ("map", ["e"], 3)
+    page = tmp_path / "islands.md"
+    assert command(*where, "--markdown", page, "--label", "LOC3").stdout == f"maps/e → {page}\n"
+    text = page.read_text("utf-8")
+    assert "# Islands of maps/e" in text
+    assert "](islands.png)" in text
+    assert "## Island 3: 30 genes" in text
+    assert text.count("LOC3,") + text.count("LOC3\n") == 1
+    assert (tmp_path / "islands.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_map__islands_that_are_none(store: Store) -> None:
+    printed = command("--store", store.root.desk, *FLAT, "-q", "--islands").stdout
+    assert "0 islands, 8 genes on none" in printed
+    with pytest.raises(SpecError, match="--markdown writes the islands of the map: give --islands"):
+        command("--store", store.root.desk, *FLAT, "--markdown", "x.md")
+    with pytest.raises(SpecError, match=r"x\.png: the picture of the report takes that name"):
+        command("--store", store.root.desk, *FLAT, "--islands", "--markdown", "x.png")
+    with pytest.raises(SpecError, match="--colour: only with --figure"):
+        command("--store", store.root.desk, *FLAT, "--islands", "--colour", "group")
 
 
 def test_map__what_is_drawn_needs_a_file(store: Store) -> None:

@@ -302,6 +302,89 @@ def test_run__too_few_common_genes_for_k(place: Place) -> None:
     assert outcome.reasons[0].startswith("genes: cannot be compared with the last version: k must be less than")
 
 
+# -- the gate asks for figures ------------------------------------------------------------------------------
+
+EVALUATE = """
+[evaluate]
+tasks = ["clusteredness"]
+genesets = ["near.gmt"]
+bootstrap = 20
+"""
+RATIO = "clusteredness ratio, published code"
+
+
+def judging(place: Place, *bounds: str) -> None:
+    """The spec, judged by a set of genes that are near each other in the version that is there."""
+    file = place.folder / "near.gmt"
+    if not file.exists():
+        embedding = query.open_embedding(place.store, "genes")
+        first = str(embedding.genes[0])
+        near = [first, *(found.gene for found in embedding.similar(first, 9))]
+        file.write_text("\t".join(["near", "-", *near]) + "\n")
+    place.write(more=EVALUATE, gate=f"evaluation = {list(bounds)}\n")
+
+
+def test_run__gate_asks_for_figures(place: Place) -> None:
+    judging(place, f"genes: {RATIO} >= 1e6", f"{RATIO} on near >= -1e6", "clusteredness q >= 0")
+    before = place.heads()
+    answer = g2v("reprocess", place.file, "--cluster", place.address, "-q", "--json")
+    assert answer.code == 4
+    assert place.heads() == before
+    told = json.loads(answer.out)
+    value = {f["metric"]: f["value"] for f in told["evaluations"][0]["figures"]}["ratio, published code"]
+    assert told["gate"]["reasons"] == [
+        f"genes: {RATIO} is {value:.4f}, less than 1e+06",
+        told["gate"]["reasons"][1],
+    ]
+    assert told["gate"]["reasons"][1].startswith("genes: no figure is 'clusteredness q'; of clusteredness there are: ")
+    assert [(r["value"], bool(r["why"])) for r in told["reached"]] == [(value, True), (value, False), (None, True)]
+    text = Path(told["files"][0]).read_text()
+    assert f"| genes: {RATIO} &gt;= 1e+06 |" in text
+    assert "# Pathway clusteredness: genes" in text
+    assert "gate: genes: clusteredness ratio" in text
+
+    judging(place, f"genes: {RATIO} >= {value - 0.001}")
+    outcome = place.go(NOWHERE)  # all is made: it is only published
+    assert outcome.exit_code == 0
+    assert parts(outcome) == {}
+    assert place.heads().keys() - before.keys() == {"evaluations/genes"}
+
+    judging(place, f"genes: {RATIO} >= 1e6")
+    assert place.go(NOWHERE).idle  # nothing is new, so there is nothing to hold back
+
+
+def test_run__report_shows_the_figures_of_the_last_version_too(place: Place) -> None:
+    judging(place)
+    first = place.go()
+    assert (first.judged[0].before, first.exit_code) == ((), 0)
+    series.serve(place.geo, few()[1].without(5))
+    outcome = place.go()
+    (judged,) = outcome.judged
+    assert judged.as_json()["before"] == first.judged[0].as_json()["figures"]
+    assert judged.as_json()["figures"] != judged.as_json()["before"]
+    text = Path(outcome.files[0]).read_text()
+    assert text.count("# Pathway clusteredness: genes") == 2
+    assert "# Pathway clusteredness: genes, the last version" in text
+    assert outcome.reached == []
+
+
+def test_run__gate_that_does_not_say_which_evaluation(place: Place) -> None:
+    judging(place, f"other: {RATIO} >= 0")
+    outcome = place.go()
+    assert outcome.exit_code == 4
+    assert outcome.reasons == [
+        f"other: {RATIO} >= 0: name the evaluation, of those that this run has: genes",
+    ]
+
+
+def test_run__gate_asks_for_figures_that_no_step_makes(place: Place) -> None:
+    place.write(gate=f'evaluation = ["{RATIO} >= 0"]')
+    for words in ([], ["--plan"]):
+        answer = g2v("reprocess", place.file, "--cluster", NOWHERE, *words)
+        assert answer.code == 2
+        assert "gate: evaluation needs a table [evaluate] in the spec" in answer.err
+
+
 # -- readers, other runs, and the end of a process ----------------------------------------------------------
 
 
@@ -515,6 +598,7 @@ def test_reprocess__report_to_that_cannot_be_written(place: Place) -> None:
         ("[geo]\n[ingest]\nfiles = []", "ingest: files must name at least one file"),
         ("[geo]\n[gate]\nleast_overlap = 2\n[ingest]", "gate: least_overlap must be from 0.0 to 1.0, got 2.0"),
         ("[geo]\n[gate]\nmost_quarantined = -1\n[ingest]", "gate: most_quarantined must be at least 0, got -1"),
+        ("[geo]\n[gate]\nevaluation = ['x']\n[ingest]", r"gate: evaluation must be '\[NAME:\] FIGURE >= NUMBER'"),
         ("[geo]\n[[ingest]]", "spec: ingest must be one table, not an array"),
         ("[ingest]", "ingest: files must be given"),
     ],

@@ -202,6 +202,38 @@ def test_train__resumes_to_the_same_bytes(small: MemoryMatrix, tmp_path: Path, b
     assert result.facts == whole.facts
 
 
+@pytest.mark.parametrize("schedule", ["restart", "continuous"])
+def test_train__keep_gives_what_shorter_runs_end_with_if_rates_restart(
+    small: MemoryMatrix, tmp_path: Path, buckets: int, schedule: str
+) -> None:
+    def spec(iterations: int) -> TrainSpec:
+        return TrainSpec(components=12, iterations=iterations, min_count=2, schedule=schedule)
+
+    kept: dict[int, bytes] = {}
+    whole = run(small, tmp_path / "all", spec(4), keep=lambda i, vectors: kept.update({i: vectors.tobytes()}))
+    assert list(kept) == [1, 2, 3, 4]
+    for iterations in range(2, 5):
+        alone = run(small, tmp_path / str(iterations), spec(iterations))
+        same = schedule == "restart" or iterations == 4
+        assert (alone.vectors.tobytes() == kept[iterations]) == same
+        assert (alone.losses == whole.losses[:iterations]) == same
+        assert alone.facts == whole.facts
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3, 4])
+def test_train__keep_misses_no_iteration_of_a_resumed_run(
+    small: MemoryMatrix, tmp_path: Path, buckets: int, calls: int
+) -> None:
+    whole: dict[int, bytes] = {}
+    run(small, tmp_path / "whole", keep=lambda i, vectors: whole.update({i: vectors.tobytes()}))
+    kept: dict[int, bytes] = {}
+    with pytest.raises(StoppedError):
+        run(small, tmp_path / "cut", alive=stop_after(calls), keep=lambda i, v: kept.update({i: v.tobytes()}))
+    assert len(kept) == calls // 2
+    run(small, tmp_path / "cut", keep=lambda i, v: kept.update({i: v.tobytes()}))
+    assert kept == whole
+
+
 def test_train__without_the_random_state_a_resumed_run_differs(
     small: MemoryMatrix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.path import Path as MplPath
 from numpy.typing import NDArray
 from PIL import Image
 
 from g2v_dask.errors import InputError
-from g2v_dask.report import labels, scatter
+from g2v_dask.report import labels, palettes, scatter
 from g2v_dask.report.scatter import Categories, Scale, Scatter
 
 STRANGE = ["$a$b_{", "_hidden", "<i>&", "王", "المغرب", "\\frac", "two\nlines", "a phrase that goes on and on", "", " "]
@@ -111,7 +112,7 @@ def test_categories__none_lies_on_top_of_another() -> None:
     values = ["first"] * 800 + ["second"] * 800
     png = scatter.draw(Scatter(title="", places=spots, colour=Categories(name="", values=values)), Path("m.png"))
     found = colours_in(png)
-    one, two = (found[colour] for colour in scatter.COLOURS[:2])
+    one, two = (found[colour] for colour in palettes.COLOURS[:2])
     assert 0.4 < one / (one + two) < 0.6
 
 
@@ -120,13 +121,13 @@ def test_categories__a_majority_is_pale_and_groups_never() -> None:
     found = colours_in(
         scatter.draw(Scatter(title="", places=cloud(100), colour=Categories(name="", values=values)), Path("m.png"))
     )
-    assert found[scatter.PALE] > found[scatter.COLOURS[1]] > 0
-    assert scatter.COLOURS[0] not in found
-    assert scatter.UNKNOWN in found
+    assert found[palettes.PALE] > found[palettes.COLOURS[1]] > 0
+    assert palettes.COLOURS[0] not in found
+    assert palettes.UNKNOWN in found
     numbers = ["1"] * 90 + ["2"] * 10
     grouped = Categories(name="", values=numbers, numbered=True)
     found = colours_in(scatter.draw(Scatter(title="", places=cloud(100), colour=grouped), Path("m.png")))
-    assert scatter.PALE not in found
+    assert palettes.PALE not in found
 
 
 def words_of(picture: Scatter, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -179,7 +180,7 @@ def test_marks__lie_in_their_group_and_apart() -> None:
     places = np.concatenate([left, middle, right])
     values = np.array(["1"] * 300 + ["2"] * 200 + ["1"] * 250)
     numbers = {"1": "1", "2": "2"}
-    paper = scatter._Paper.around(places)
+    paper = scatter.Paper.around(places)
     picture = Scatter(title="", places=places)
     one, two = scatter._marks(picture, values, numbers, dict.fromkeys(numbers, "red"))
     for mark, x in ((one, 0), (two, 6)):
@@ -190,6 +191,98 @@ def test_marks__lie_in_their_group_and_apart() -> None:
     spots = [ring, *(m.place for m in scatter._marks(named, mixed, numbers, dict.fromkeys(numbers, "red")))]
     for i, spot in enumerate(spots):
         assert all(np.abs(spot - other).max() > scatter.CLEAR for other in spots[:i])
+
+
+def test_categories__fixed_colours_in_the_order_that_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    colours = {"z": "#112233", "a": "#445566", "absent": "#778899"}
+    one = Categories(name="k", values=["a", "a", "z", "new", ""], colours=colours, missing="none of these")
+    picture = Scatter(title="", places=cloud(5), colour=one)
+    found = colours_in(scatter.draw(picture, Path("m.png")))
+    assert found["#112233"] > 0
+    assert found["#445566"] > 0
+    assert found[palettes.OTHER] > 0
+    assert words_of(picture, monkeypatch) == ["k", "z (1)", "a (2)", "1 others (1)", "none of these (1)"]
+
+
+def test_categories__what_is_pale_lies_below_rare_ones() -> None:
+    """All genes of both kinds lie on the same spots; the few must be seen, and larger."""
+    spots = np.tile(cloud(30), (20, 1))
+    values = ["many"] * 570 + ["few"] * 30
+    found = colours_in(
+        scatter.draw(Scatter(title="", places=spots, colour=Categories(name="", values=values)), Path("m.png"))
+    )
+    legend = 150  # pixels of a mark there
+    assert found[palettes.COLOURS[1]] > 30 * legend / 10
+    assert found.get(palettes.PALE, 0) < 2 * legend
+
+
+def test_scale__of_two_sides_has_zero_in_the_middle() -> None:
+    values = np.array([*np.linspace(-1, 4, 400), np.nan])
+    norm = Scale(name="z", values=values, diverging=True).norm()
+    assert norm.vmin == pytest.approx(-np.percentile(np.abs(values[:-1]), 99))
+    assert norm(0.0) == pytest.approx(0.5)
+    one = Scale(name="z", values=np.where(np.arange(40) % 2, np.nan, 1.0), diverging=True, missing="unmeasured")
+    found = colours_in(scatter.draw(Scatter(title="", places=cloud(40), colour=one), Path("m.png")))
+    assert found[palettes.FAINT] > 100
+    assert found.get(palettes.UNKNOWN, 0) < 50  # of edges that fade
+
+
+# -- islands ------------------------------------------------------------------------------------------------
+
+
+def archipelago() -> tuple[Floats, NDArray[np.int32]]:
+    """A mainland with a hole, two islands, and genes on none."""
+    rng = np.random.default_rng(0)
+    ring = rng.uniform(-10, 10, size=(3000, 2))
+    ring = ring[np.abs(ring).max(axis=1) > 4]
+    small = [rng.normal(size=(n, 2)) / 3 + middle for n, middle in ((60, [0, 0]), (40, [20, 3]))]
+    places = np.concatenate([ring, *small, [[25, -9], [-15, 9]]])
+    return places, np.repeat([1, 2, 3, 0], [len(ring), 60, 40, 2]).astype(np.int32)
+
+
+def test_islands__numbers_beside_what_they_name_and_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    places, island = archipelago()
+    groups = Categories(name="g", values=[str(i % 3) for i in range(len(places))], numbered=True)
+    picture = Scatter(title="", places=places, islands=island, colour=groups, labels={0: "TP53"})
+    assert words_of(picture, monkeypatch)[-4:] == ["1", "2", "3", "TP53"]  # and no numbers of groups
+    paper = scatter.Paper.around(places)
+    figure = Figure()
+    marks = scatter._islands(figure.add_subplot(), picture, island, paper)
+    spots = [mark.place for mark in marks]
+    for spot, number in zip(spots, (1, 2, 3), strict=True):
+        away = {n: np.abs(paper.points(places[island == n]) - spot).max(axis=1).min() for n in (1, 2, 3)}
+        assert away[number] < 30
+        assert away[number] == min(away.values())
+    assert all(np.abs(a - b).max() >= scatter.CLEAR for i, a in enumerate(spots) for b in spots[:i])
+    assert [mark.size for mark in marks] == [10, 8, 8]
+
+
+def test_islands__an_outline_runs_around_all_points_and_no_hole() -> None:
+    places, island = archipelago()
+    paper = scatter.Paper.around(places)
+    axes = Figure().add_subplot()
+    scatter._outline(axes, paper.points(places[island == 1]), paper)
+    (line,) = axes.collections
+    (path,) = line.get_paths()
+    polygons = path.to_polygons()
+    assert len(polygons) == 1  # the hole has none
+    outline = paper.points(polygons[0])
+    own = paper.points(places[island == 1])
+    gaps = np.linalg.norm(outline[:, None, :] - own[None, ::3, :], axis=2).min(axis=1)
+    exact = np.linalg.norm(outline[::7, None, :] - own[None], axis=2).min(axis=1)
+    assert gaps.min() > scatter.SHORE - 2 * scatter.STEP
+    assert np.abs(exact - scatter.SHORE).max() < 2 * scatter.STEP
+    assert MplPath(polygons[0]).contains_points(places[island == 1]).all()
+
+
+def test_islands__the_same_bytes_and_none() -> None:
+    places, island = archipelago()
+    first, again = (scatter.draw(Scatter(title="", places=places, islands=island), Path("m.svg")) for _ in range(2))
+    assert first == again
+    nowhere = Scatter(title="", places=places, islands=np.zeros_like(island))
+    assert scatter.draw(nowhere, Path("m.png")) == scatter.draw(Scatter(title="", places=places), Path("m.png"))
+    spot = Scatter(title="", places=np.zeros((12, 2)), islands=np.ones(12, dtype=np.int32))
+    assert scatter.draw(spot, Path("m.png")).startswith(b"\x89PNG")
 
 
 # -- names --------------------------------------------------------------------------------------------------

@@ -1,0 +1,86 @@
+"""Simple heads on the vectors of two genes: cosine, and a logistic regression on what the vectors make of a pair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from g2v_dask.evaluation.pairlists import Labels, Pairs
+
+CS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # scikit-learn's C, of standardised features: the larger, the weaker the ridge
+
+Vectors = NDArray[np.float32]
+Features = NDArray[np.float32]
+
+HEADS: Mapping[str, Callable[[Vectors, Vectors], Features]] = {
+    "sum": lambda a, b: a + b,
+    "product": lambda a, b: a * b,
+    "absolute difference": lambda a, b: np.abs(a - b),
+    "concatenation": lambda a, b: np.concatenate([a, b], axis=1),
+}
+
+
+def features(head: str, vectors: Vectors, pairs: Pairs) -> Features:
+    """(pairs, components) what a head sees of each pair; of a concatenation twice as many.
+
+    The first three are the same for either order of the two genes.
+    """
+    return HEADS[head](vectors[pairs[:, 0]], vectors[pairs[:, 1]])
+
+
+def cosine(vectors: Vectors, pairs: Pairs) -> NDArray[np.float32]:
+    """(pairs,) the cosine of two genes' vectors; 0 where one is zero."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
+    products: NDArray[np.float32] = np.einsum("ij,ij->i", unit[pairs[:, 0]], unit[pairs[:, 1]])
+    return products
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Logistic:
+    """A fitted logistic regression."""
+
+    c: float
+    """Of ``CS``, the one with the highest AUC on the validation pairs; of equal ones the smallest."""
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    """(features,) of the training pairs."""
+    weights: NDArray[np.float64]
+    """(features,) of standardised features."""
+    shift: float
+
+    def score(self, given: Features) -> NDArray[np.float32]:
+        """(pairs,) log odds."""
+        return np.asarray(_standardised(given, self.mean, self.scale) @ self.weights + self.shift, dtype=np.float32)
+
+
+def fit(train: Features, labels: Labels, valid: Features, valid_labels: Labels) -> Logistic:
+    """Learns from the training pairs; the validation pairs only choose C.
+
+    Features are standardised by the training pairs, so that the scale of the vectors does not matter. Newton's method
+    on the normal equations: exact in a few steps, where pairs are many more than features.
+    Memory: 12 bytes a training pair and feature.
+    """
+    mean = train.mean(axis=0, dtype=np.float64).astype(np.float32)
+    scale = train.std(axis=0, dtype=np.float64).astype(np.float32)
+    scale[scale == 0] = 1
+    seen, asked = _standardised(train, mean, scale), _standardised(valid, mean, scale)
+    model = LogisticRegression(solver="newton-cholesky", warm_start=True)
+    best: tuple[float, float, NDArray[np.float64], float] | None = None
+    for c in CS:
+        model.set_params(C=c).fit(seen, labels)
+        auc = float(roc_auc_score(valid_labels, model.decision_function(asked)))
+        if best is None or auc > best[0]:
+            best = auc, c, model.coef_[0].astype(np.float64), float(model.intercept_[0])
+    assert best is not None  # CS is not empty
+    _, c, weights, shift = best
+    return Logistic(c=c, mean=mean, scale=scale, weights=weights, shift=shift)
+
+
+def _standardised(given: Features, mean: NDArray[np.float32], scale: NDArray[np.float32]) -> Features:
+    return (given - mean) / scale
