@@ -73,10 +73,10 @@ class EvaluateSpec(Spec):
             msg = "evaluate: matched needs --pairs, and --go to know which genes share a term"
             raise SpecError(msg)
 
-    def chosen(self, *, counts: bool) -> tuple[str, ...]:
+    def chosen(self, *, tissues: bool) -> tuple[str, ...]:
         """The tasks that were named; where none were, those whose files are given.
 
-        ``counts``: whether the store has datasets with read counts.
+        ``tissues``: whether the store has enough datasets with read counts for those of tissues.
         """
         if self.tasks:
             return tuple(task for task in TASKS if task in self.tasks)
@@ -84,7 +84,7 @@ class EvaluateSpec(Spec):
             "clusteredness": bool(self.genesets),
             "interaction": self.pairs is not None,
             "prediction": bool(self.genesets or self.go),
-            "tissue": counts,
+            "tissue": tissues,
             "stability": bool(self.beside),
             "neighbours": bool(self.beside),
         }

@@ -182,7 +182,7 @@ def _choice(text: Any, evaluate: EvaluateSpec) -> Figure:
     if "test" in words or (figure.task == "interaction" and "valid" not in words):
         msg = f"tune: choose must be a figure on the validation set, never on what is tested at the end; got {text!r}"
         raise SpecError(msg)
-    if figure.task not in evaluate.chosen(counts=True):
+    if figure.task not in evaluate.chosen(tissues=True):
         msg = f"tune: choose asks for {figure.task}, which [evaluate] does not; add it to tasks, or give its files"
         raise SpecError(msg)
     return figure

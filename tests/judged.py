@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from sklearn.metrics import roc_curve
 
 from g2v_dask import schema
 from g2v_dask.evaluation.base import row
@@ -24,23 +26,36 @@ def figure(task: str, metric: str, value: float, **more: Any) -> dict[str, Any]:
     return row(**{"task": task, "metric": metric, "value": value, "genes": 40, "coverage": 0.5, "seed": 1, **more})
 
 
-def scores(*, shift: Mapping[str, float], on: str = "test", seed: int = 0) -> pa.Table:
+def scores(*, shift: Mapping[str, float], on: str = "test", seed: int = 0, runs: int = 2) -> pa.Table:
     """What interaction keeps: 200 pairs of 40 genes; a model's scores of positives are shifted so far up."""
     random = np.random.default_rng(seed)
     pairs = np.array([random.choice(40, 2, replace=False) for _ in range(200)])
-    label = np.arange(200) % 2 == 0
+    label = (np.arange(200) % 2 == 0).astype(np.int8)
     tables = []
     for model, up in shift.items():
-        columns = {
-            "on": [on] * 200,
-            "model": [model] * 200,
-            "gene_a": [GENES[i] for i in pairs[:, 0]],
-            "gene_b": [GENES[i] for i in pairs[:, 1]],
-            "label": label,
-            "score": random.normal(size=200) + up * label,
-        }
-        tables.append(pa.table(columns))
+        for run in range(1, runs + 1):
+            columns = {
+                "on": [on] * 200,
+                "model": [model] * 200,
+                "seed": [run] * 200,
+                "gene_a": [GENES[i] for i in pairs[:, 0]],
+                "gene_b": [GENES[i] for i in pairs[:, 1]],
+                "label": label,
+                "score": (random.normal(size=200) + up * label).astype(np.float32),
+            }
+            tables.append(pa.table(columns))
     return pa.concat_tables(tables)
+
+
+def curves(*, shift: Mapping[str, float], on: str = "test") -> pa.Table:
+    """The ROC curves of such scores, of the first run."""
+    kept = scores(shift=shift, on=on, runs=1)
+    rows = []
+    for model in shift:
+        mine = kept.filter(pc.equal(kept["model"], model))
+        false, true, _ = roc_curve(mine["label"].to_numpy(), mine["score"].to_numpy())
+        rows += [{"on": on, "model": model, "false": x, "true": y} for x, y in zip(false, true, strict=True)]
+    return pa.Table.from_pylist(rows)
 
 
 def evaluation(

@@ -31,7 +31,7 @@ from g2v_dask.stages import map as map_stage
 from g2v_dask.store import Store
 from tests import made, stores
 from tests.evaluation.subjects import symbols
-from tests.judged import evaluation, figure, scores
+from tests.judged import curves, evaluation, figure
 
 GENES = sorted({*symbols(50).tolist(), "TP53", "CD3E", "BRCA1", "BRCA2", "CD4", "CD8A", "CD79A"})
 
@@ -70,7 +70,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     spec = EvaluateSpec(
         name="genes", to="genes", pairs="a b/pairs", baselines=True, genesets=("x.gmt", "y.gmt"), seed=3
     )
-    tables = {"interaction-scores": scores(shift={"cosine": 1.0, "degree sum": 2.0})}
+    tables = {"interaction-curves": curves(shift={"cosine": 1.0, "degree sum": 2.0})}
     evaluation(there, "genes", embedding, figures, tables=tables, spec=spec.as_json())
     evaluation(there, "genes-common-x", embedding, figures, common=["svd"])
     return there

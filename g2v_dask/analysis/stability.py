@@ -127,7 +127,9 @@ class Stability:
         }
 
 
-def compare(embeddings: Mapping[str, Vectors], *, ks: Sequence[int] = KS, seed: int = 1) -> Stability:
+def compare(
+    embeddings: Mapping[str, Vectors], *, ks: Sequence[int] = KS, seed: int = 1, threads: int | None = None
+) -> Stability:
     """How alike embeddings are over the genes that all of them have.
 
     Memory: 8·components + 4·max(ks) bytes a gene and embedding, 8 MB an embedding for ranks, and 5·ROWS bytes a gene
@@ -135,6 +137,7 @@ def compare(embeddings: Mapping[str, Vectors], *, ks: Sequence[int] = KS, seed: 
     Parameters: embeddings   name to ids (genes,), no id twice, and vectors (genes, components), finite.
                 ks           numbers of neighbours.
                 seed         of the sample of gene pairs, where there are more than a million.
+                threads      all cores where left out.
     Raises:     SpecError if there are fewer than two embeddings, or a k is under 1 or comes twice.
                 InputError if they share too few genes for the largest k, or all cosines of one are equal.
     Source:     disparity of Gower 1975 (`scipy.spatial.procrustes`); Spearman 1904 (`scipy.stats.spearmanr`).
@@ -154,7 +157,7 @@ def compare(embeddings: Mapping[str, Vectors], *, ks: Sequence[int] = KS, seed: 
     first, second = _sample(len(genes), seed)
     neighbours, ranks, shapes = {}, {}, {}
     for name, (ids, vectors) in embeddings.items():
-        space = make(ids, vectors, rows[name], unit=True)
+        space = make(ids, vectors, rows[name], unit=True, threads=threads)
         cosines = _cosines(space, first, second)
         if cosines.min() == cosines.max():
             msg = f"all cosines of {name} are {cosines[0]:g}: no gene has nearest neighbours; compare other embeddings"

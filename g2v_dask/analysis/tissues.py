@@ -6,7 +6,7 @@ distribution, and would take away a part of what tells tissues apart.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -58,6 +58,11 @@ class Specificity:
         """(genes,) the z-scores of one tissue."""
         row: Array = self.z[self.tissues.index(tissue)]
         return row
+
+
+def are_there(samples: Iterable[int]) -> bool:
+    """Whether datasets with read counts, of so many samples each, are tissues enough."""
+    return sum(count >= LEAST_SAMPLES for count in samples) >= LEAST_TISSUES
 
 
 def enough(samples: Mapping[str, int]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from g2v_dask.evaluation.pairlists import PairList, Pairs, keys_of
+from g2v_dask.evaluation.pairlists import PairList, Pairs, first_of_each
 
 FIGURES = ("sum", "min", "product", "difference")
 
@@ -25,8 +25,7 @@ def pairs_of_genes(listed: PairList) -> Values:
 def positives_of_genes(listed: PairList) -> Values:
     """(genes,) in how many different positive pairs of the list a gene is: its degree in the published network."""
     pairs = np.concatenate([split.pairs[split.labels == 1] for split in listed.splits.values()])
-    _, first = np.unique(keys_of(pairs, len(listed.genes)), return_index=True)
-    return _count(pairs[first], len(listed.genes))
+    return _count(pairs[first_of_each(pairs)], len(listed.genes))
 
 
 def _count(pairs: Pairs, genes: int) -> Values:

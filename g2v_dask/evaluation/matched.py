@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 
 from g2v_dask.errors import InputError
 from g2v_dask.evaluation import degrees
-from g2v_dask.evaluation.pairlists import Pairs, Split, keys_of
+from g2v_dask.evaluation.pairlists import Pairs, Split, first_of_each, keys_of
 
 BINS = (40, 60, 80)  # of degree: the fewest that prove themselves; on the published list 20 leave |difference| at 0.475
 WITHIN = 0.02  # of 0.50, each of the four figures
@@ -64,8 +64,7 @@ def draw(
             number of bins.
     """
     positives = split.pairs[split.labels == 1]
-    _, first = np.unique(keys_of(positives, len(degree)), return_index=True)
-    positives = positives[np.sort(first)]
+    positives = positives[first_of_each(positives)]
     genes = np.unique(positives)
     local = np.full(len(degree), -1, dtype=np.int32)
     local[genes] = np.arange(len(genes), dtype=np.int32)

@@ -192,3 +192,13 @@ def keys_of(pairs: Pairs | NDArray[np.int64], genes: int) -> NDArray[np.int64]:
     """
     low, high = pairs.min(axis=1).astype(np.int64), pairs.max(axis=1)
     return np.asarray(low * genes + high)
+
+
+def first_of_each(pairs: Pairs) -> NDArray[np.int64]:
+    """Rows of the pairs that were not there before, in either order; ascending.
+
+    >>> first_of_each(np.array([[1, 2], [2, 1], [0, 2]], dtype=np.int32)).tolist()
+    [0, 2]
+    """
+    _, first = np.unique(keys_of(pairs, int(pairs.max(initial=0)) + 1), return_index=True)
+    return np.sort(first)

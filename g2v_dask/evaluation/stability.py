@@ -16,7 +16,6 @@ from g2v_dask.errors import InputError
 from g2v_dask.evaluate_spec import EvaluateSpec
 from g2v_dask.evaluation.base import ROWS, Progress, Subject, Tables, Unit, row, rows_table
 from g2v_dask.genes import GeneTable
-from g2v_dask.machine import cores
 
 TASK = "stability"
 ALL = "all pairs"
@@ -30,14 +29,14 @@ def units(subject: Subject, spec: EvaluateSpec) -> tuple[Unit, ...]:
     count = len(common(TASK, subject, spec, list(subject.beside)))
     components = [subject.vectors.shape[1], *(vectors.shape[1] for _, vectors in subject.beside.values())]
     held = sum(count * (8 * c + 4 * max(KS)) + 8 * stability.SAMPLED_PAIRS for c in components)
-    return (Unit(label=TASK, bytes=held + 5 * stability.ROWS * count * cores()),)
+    return (Unit(label=TASK, bytes=held + 5 * stability.ROWS * count),)
 
 
 def run(subject: Subject, spec: EvaluateSpec, unit: Unit, progress: Progress) -> Tables:
     """The comparison of all with all, over the genes that all have."""
     progress(0, 1, TASK)
     embeddings = {name: by_symbol(*own, subject.table) for name, own in everyone(subject).items()}
-    found = stability.compare(embeddings, seed=spec.seed)
+    found = stability.compare(embeddings, seed=spec.seed, threads=1)
     share = len(found.genes) / len(subject.genes)
     shared = {"genes": len(found.genes), "coverage": share}
     rows: list[dict[str, Any]] = []

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from g2v_dask import query
-from g2v_dask.analysis import paired
+from g2v_dask.analysis import paired, tissues
 from g2v_dask.analysis.paired import Difference
 from g2v_dask.errors import SpecError
 from g2v_dask.evaluation import intervals
@@ -97,8 +97,8 @@ def _named(store: Store, names: Sequence[str]) -> dict[str, Artifact]:
 
 def _specs(store: Store, names: Sequence[str], spec: EvaluateSpec) -> Iterator[EvaluateSpec]:
     """What is asked of each: all the same, but what is asked about two of them of the first alone."""
-    counts = any(a.facts["counts"] for a in store.artifacts("expression"))
-    tasks = dataclasses.replace(spec, beside=tuple(names[1:])).chosen(counts=counts)
+    counted = tissues.are_there(a.facts["samples"] for a in store.artifacts("expression") if a.facts["counts"])
+    tasks = dataclasses.replace(spec, beside=tuple(names[1:])).chosen(tissues=counted)
     each = tuple(task for task in tasks if task not in PAIRWISE)
     together = digest_of(sorted(names))[:8]
     for name in names if each else names[:1]:

@@ -150,7 +150,7 @@ def losses(values: Sequence[float]) -> bytes:
 
 
 def of_evaluation(found: Evaluated, on: str | None = None, *, file: Path = Path("curves.png")) -> bytes | None:
-    """The curves of interaction on one list of pairs (left out: the first one), as its task keeps them; None without."""
+    """The curves of interaction on one list of pairs (left out: the first), as its task keeps them; None without."""
     kept = found.tables.get(KEPT)
     if kept is None or not len(kept):
         return None

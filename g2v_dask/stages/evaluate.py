@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from g2v_dask import arrays, background, evaluation, ontology, schema
+from g2v_dask.analysis import tissues
 from g2v_dask.background import Sources
 from g2v_dask.errors import InputError, SpecError
 from g2v_dask.evaluation.base import ROWS, Subject, Unit
@@ -67,7 +68,7 @@ def plan(store: Store, spec: EvaluateSpec) -> Plan:
     beside = tuple(store.get("embeddings", name) for name in spec.beside)
     common = tuple(store.get("embeddings", name) for name in spec.common)
     counted = _counted(store, spec)
-    tasks = spec.chosen(counts=bool(counted))
+    tasks = spec.chosen(tissues=tissues.are_there(a.facts["samples"] for a in counted))
     if not tasks:
         msg = "evaluate: nothing to ask: give --genesets, --pairs, --go or --beside, or a store with read counts"
         raise SpecError(msg)

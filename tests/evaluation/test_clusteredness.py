@@ -250,6 +250,13 @@ def test_clusteredness__planted_sets_are_found_and_baselines_find_none(tmp_path:
         assert ratio["baseline"] == "baseline"
 
 
+def test_clusteredness__a_set_of_all_genes_is_as_any_other(tmp_path: Path) -> None:
+    """Every random set is the set itself: no rounding makes it rare, and it has no z."""
+    toy = six(tmp_path, {"all": SIX, "A": SIX[:2]})
+    last = evaluated(clusteredness, toy, SPEC)["sets"].to_pylist()[-1]
+    assert (last["set"], last["p"], np.isnan(last["z"])) == ("all", 1.0, True)
+
+
 def test_clusteredness__p_of_chance_is_uniform(tmp_path: Path) -> None:
     found = evaluated(clusteredness, made(tmp_path, 500, 6, 150, seed=9), replace(SPEC, bootstrap=200))["sets"]
     assert kstest(np.array(found["p"]), "uniform").pvalue > 0.01

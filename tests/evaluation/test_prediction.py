@@ -267,7 +267,7 @@ def test_question__does_not_depend_on_the_other_sets(tmp_path: Path) -> None:
     assert drawn[0].seed == drawn[1].seed
 
 
-def test_question__at_most_4000_others(tmp_path: Path) -> None:
+def test_question__at_most_4000_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = symbols(5000)
     held = {"S": names[:200].tolist(), "all": names.tolist()}
     toy = subject(names, np.ones((5000, 1)), files={"genesets": [write_gmt(tmp_path / "a.gmt", held)]})
@@ -275,6 +275,8 @@ def test_question__at_most_4000_others(tmp_path: Path) -> None:
     assert (~prediction._question(found, 0, 1).inside).sum() == 4000
     (unit,) = prediction.units(toy, SPEC)
     assert unit.bytes > 12 * 4200**2
+    monkeypatch.setattr(prediction, "PER_GENE", 21)
+    assert (~prediction._question(found, 0, 1).inside).sum() == 4000
 
 
 def test_units__no_known_genes(tmp_path: Path) -> None:

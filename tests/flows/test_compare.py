@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from g2v_dask import driver
 from g2v_dask.errors import InputError, SpecError
+from g2v_dask.evaluation import intervals
 from g2v_dask.flows import compare, evaluate
 from g2v_dask.genes import GeneTable
 from g2v_dask.progress import Display
@@ -156,36 +158,73 @@ def test_common__is_identity(store: Store, tmp_path: Path) -> None:
 # -- differences --------------------------------------------------------------------------------------------
 
 
-def judged(store: Store, name: str, shift: dict[str, float]) -> Any:
+def judged(store: Store, name: str, shift: dict[str, float], **more: Any) -> Any:
     embedding = stores.embedding(store, name, GENES, np.random.default_rng(len(name)).normal(size=(40, 3)))
-    kept = scores(shift=shift)
     figures = [figure("interaction", "auc", 0.5, model=m, on="test") for m in shift]
-    return evaluate.read(commit(store, name, embedding, figures, tables={"interaction-scores": kept}))
+    tables = {"interaction-scores": scores(shift=shift, **more)}
+    tables["interaction-choice"] = pa.table({"list": ["published"], "model": [next(iter(shift))]})
+    return evaluate.read(commit(store, name, embedding, figures, tables=tables))
 
 
 def test_differences__of_interaction_are_over_genes(store: Store) -> None:
-    first, second = (
-        judged(store, "a", {"cosine": 0.2, "degree": 1.0}),
-        judged(store, "bb", {"cosine": 2.5, "degree": 1.0}),
-    )
-    found = compare.differences(first, second, draws=60, seed=1)
+    first = judged(store, "a", {"cosine": 0.2, "degree": 1.0})
+    second = judged(store, "bb", {"cosine": 2.5, "degree": 1.0})
+    found = compare.differences(first, second, draws=60, seed=3)
+    models, metrics = ("cosine", "degree", "chosen"), ("auc", "average precision")
+    assert set(found) == {("interaction", "test", model, metric) for model in models for metric in metrics}
     better = found["interaction", "test", "cosine", "auc"]
     assert better.low > 0
-    assert better.units <= 40
-    one, two = (compare._scored(e)["test", "cosine"] for e in (first, second))
-    assert better.value == pytest.approx(roc_auc_score(two[1], two[2]) - roc_auc_score(one[1], one[2]))
+    assert found["interaction", "test", "chosen", "auc"] == better
     same = found["interaction", "test", "degree", "auc"]
     assert (same.value, same.low, same.high) == (0, 0, 0)
-    assert set(found) == {
-        ("interaction", "test", m, k) for m in ("cosine", "degree") for k in ("auc", "average precision")
-    }
+
+
+@pytest.mark.parametrize(("metric", "score"), [("auc", roc_auc_score), ("average precision", average_precision_score)])
+def test_differences__of_interaction_are_a_loop_over_draws(store: Store, metric: str, score: Any) -> None:
+    """Each draw of genes weighs the pairs of both embeddings alike; scores are means over runs."""
+    held = [judged(store, "a", {"cosine": 0.2}), judged(store, "bb", {"cosine": 1.0})]
+    found = compare.differences(*held, draws=25, seed=3)["interaction", "test", "cosine", metric]
+    one, two = (compare._scored(e)["test", "cosine"] for e in held)
+    assert one.runs.shape == (2, 200)
+    genes = np.unique(one.genes)
+
+    def gap(weights: np.ndarray) -> float:
+        a, b = ([score(e.labels, run, sample_weight=weights) for run in e.runs] for e in (one, two))
+        return float(np.mean(b) - np.mean(a))
+
+    times = intervals.drawn(len(genes), 25, np.random.default_rng(3)).astype(float)
+    places = np.searchsorted(genes, one.genes)
+    naive = [gap(t[places[:, 0]] * t[places[:, 1]]) for t in times.T]
+    assert found.value == pytest.approx(gap(np.ones(200)), abs=1e-6)
+    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(naive, (2.5, 97.5))), abs=1e-6)
+    assert found.units == len(genes)
 
 
 def test_differences__of_other_pairs_are_none(store: Store) -> None:
-    first, second = judged(store, "a", {"cosine": 0.2}), judged(store, "bb", {"other": 0.2})
-    assert compare.differences(first, second, draws=20, seed=1) == {}
-    embedding = store.get("embeddings", "a")
-    figures = [figure("interaction", "auc", 0.5, model="cosine", on="test")]
-    tables = {"interaction-scores": scores(shift={"cosine": 0.2}, seed=9)}
-    other = evaluate.read(commit(store, "c", embedding, figures, tables=tables))
-    assert compare.differences(first, other, draws=20, seed=1) == {}
+    first = judged(store, "a", {"cosine": 0.2})
+    assert compare.differences(first, judged(store, "bb", {"cosine": 0.2}, seed=9), draws=20, seed=1) == {}
+    second = judged(store, "ccc", {"other": 0.3})
+    assert {which[2] for which in compare.differences(first, second, draws=20, seed=1)} == {"chosen"}
+
+
+def test_differences__of_tissues_and_predicted_sets_are_over_these(store: Store) -> None:
+    embedding = store.get("embeddings", "good")
+    figures = [figure("prediction", "auroc", 0.5, on=on) for on in ("c2", "all")]
+    held = []
+    for shift in (0.0, 0.25):
+        tables = {
+            "prediction-sets": pa.table(
+                {"collection": ["c2"] * 4, "set": list("ABCD"), "model": [""] * 4, "auroc": np.arange(4) / 8 + shift}
+            ),
+            "tissue-tissues": pa.table(
+                {"tissue": ["x", "y"], "model": ["vectors"] * 2, "r2": [shift, 0.5], "cosine": [np.nan, shift]}
+            ),
+        }
+        held.append(evaluate.read(commit(store, f"e{shift:g}", embedding, figures, tables=tables)))
+    found = compare.differences(*held, draws=50, seed=1)
+    for on in ("c2", "all"):
+        told = found["prediction", on, "", "auroc"]
+        assert (told.value, told.low, told.high, told.units) == pytest.approx((0.25, 0.25, 0.25, 4))
+    assert found["tissue", "all tissues", "vectors", "r2"].value == pytest.approx(0.125)
+    cosine = found["tissue", "all tissues", "vectors", "specific cosine"]
+    assert (cosine.value, cosine.units, np.isnan(cosine.low)) == (0.25, 1, True)

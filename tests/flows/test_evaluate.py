@@ -15,7 +15,7 @@ from g2v_dask.report.evaluation import Evaluated
 from g2v_dask.spec import ClusterSpec, EvaluateSpec
 from g2v_dask.store import Store
 from tests import stores
-from tests.judged import GENES, figure, scores
+from tests.judged import GENES, curves, figure
 from tests.judged import evaluation as commit
 
 QUIET = Display(quiet=True)
@@ -74,7 +74,7 @@ def test_run__what_quarantines_it_is_an_error(store: Store, monkeypatch: pytest.
 def test_draw__writes_the_curves(store: Store, tmp_path: Path) -> None:
     embedding = stores.embedding(store, "genes", GENES, np.eye(40))
     figures = [figure("interaction", "auc", 0.75, model="cosine", on="test")]
-    tables = {"interaction-scores": scores(shift={"cosine": 1.0})}
+    tables = {"interaction-curves": curves(shift={"cosine": 1.0})}
     found = evaluate.read(commit(store, "genes", embedding, figures, tables=tables))
     evaluate.draw(found, tmp_path / "roc.svg")
     assert (tmp_path / "roc.svg").read_bytes().startswith(b"<?xml")

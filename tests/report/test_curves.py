@@ -15,7 +15,8 @@ from g2v_dask.flows import evaluate
 from g2v_dask.report import curves
 from g2v_dask.report.curves import Curve
 from tests import stores
-from tests.judged import GENES, HOSTILE, evaluation, figure, scores
+from tests.judged import GENES, HOSTILE, evaluation, figure
+from tests.judged import curves as kept_curves
 
 PNG = Path("x.png")
 
@@ -102,8 +103,8 @@ def test_of_evaluation__draws_what_the_task_keeps(tmp_path: Path) -> None:
         figure("interaction", "auc", 0.9, model="degree sum", on="test", baseline="transductive"),
         figure("interaction", "auc", 0.6, model="cosine", on="matched"),
     ]
-    kept = scores(shift={"cosine": 1.0, "degree sum": 2.0})
-    found = evaluate.read(evaluation(store, "genes", embedding, figures, tables={"interaction-scores": kept}))
+    kept = kept_curves(shift={"cosine": 1.0, "degree sum": 2.0})
+    found = evaluate.read(evaluation(store, "genes", embedding, figures, tables={"interaction-curves": kept}))
     drawn = curves.of_evaluation(found)
     assert drawn == curves.of_evaluation(found, "test")
     assert has(image(drawn), curves.LINES[0])

@@ -17,12 +17,12 @@ from g2v_dask.report.evaluation import Evaluated
 from g2v_dask.report.sheets import Sheet
 from g2v_dask.store import Artifact, Store
 from tests import stores
-from tests.judged import GENES, HOSTILE, NAN, figure, scores
+from tests.judged import GENES, HOSTILE, NAN, curves, figure
 from tests.judged import evaluation as commit
 
 AUC = [
     figure("interaction", "auc", 0.7474, low=0.731, high=0.7625, model="ggipnn frozen", on="test"),
-    figure("interaction", "average_precision", 0.71, model="ggipnn frozen", on="test"),
+    figure("interaction", "average precision", 0.71, model="ggipnn frozen", on="test"),
     figure("interaction", "auc", 0.9, model="degree sum", on="test", baseline="transductive"),
     figure("interaction", "auc", 0.61, model="expression mean", on="test", baseline="baseline"),
     figure("interaction", "auc", 0.55, model="ggipnn frozen", on="matched", coverage=0.25),
@@ -132,6 +132,27 @@ def test_as_json__knows_finite_numbers_alone(store: Store, embedding: Artifact) 
     assert (found["artifact"], found["embedding"], found["tasks"]) == ("evaluations/genes", "genes", ["interaction"])
 
 
+def test_sheets__of_interaction_say_what_was_chosen_on_which_pairs(store: Store, embedding: Artifact) -> None:
+    figures = [
+        figure("interaction", metric, value, model=model, on=on)
+        for on in ("valid", "test", "matched valid", "matched test")
+        for model, metric, value in (("chosen", "auc", 0.7), ("cosine", "auc", 0.7), ("", "pair coverage", 0.8125))
+    ]
+    tables = {
+        "interaction-choice": pa.table({"list": ["published", "matched"], "model": ["cosine", "logistic sum"]}),
+        "interaction-lists": pa.table({"split": ["train"], "known pairs": [1200]}),
+        "interaction-matched": pa.table({"split": ["train"], "degree sum": [0.4987]}),
+    }
+    *lists, held, matched = evaluation.sheets(judged(store, embedding, figures, tables=tables))
+    assert [s.title.rpartition(", ")[2] for s in lists] == ["test", "matched test", "valid", "matched valid"]
+    assert cells(lists[0]) == [("chosen: cosine", "0.700"), ("cosine", "0.700")]
+    assert cells(lists[1])[0] == ("chosen: logistic sum", "0.700")
+    assert "81.2 % of its pairs" in lists[0].facts
+    assert (names(held), cells(held)) == (["Split", "Known pairs"], [("train", "1,200")])
+    assert (names(matched), cells(matched)) == (["Split", "Degree sum"], [("train", "0.499")])
+    assert matched.notes[0].endswith("0.5 tells nothing.")
+
+
 # -- what tasks keep ----------------------------------------------------------------------------------------
 
 
@@ -217,8 +238,8 @@ def test_sheets__prediction_tissue_and_neighbours(store: Store, embedding: Artif
 
 def test_sheets__hostile_words_take_no_effect(store: Store, embedding: Artifact, tmp_path: Path) -> None:
     figures = [figure("interaction", "auc", 0.5, model=HOSTILE, on=HOSTILE), figure("tissue", HOSTILE, 0.5, on=HOSTILE)]
-    kept = scores(shift={HOSTILE: 1.0}, on=HOSTILE)
-    found = judged(store, embedding, figures, tables={"interaction-scores": kept})
+    kept = curves(shift={HOSTILE: 1.0}, on=HOSTILE)
+    found = judged(store, embedding, figures, tables={"interaction-curves": kept})
     whole = book.Book(sheets=evaluation.sheets(found, pictures=True), commands=("echo '<b>' ```",))
     page = book.page(whole)
     assert "<script" not in page
@@ -245,8 +266,8 @@ def test_show_sheet__the_terminal_shows_the_same(
 def test_book__contents_lead_to_sections_and_pictures_are_numbered(
     store: Store, embedding: Artifact, tmp_path: Path
 ) -> None:
-    kept = pa.concat_tables([scores(shift={"ggipnn frozen": 1.0}, on=on) for on in ("test", "matched")])
-    found = judged(store, embedding, AUC, tables={"interaction-scores": kept})
+    kept = pa.concat_tables([curves(shift={"ggipnn frozen": 1.0}, on=on) for on in ("test", "matched")])
+    found = judged(store, embedding, AUC, tables={"interaction-curves": kept})
     whole = book.Book(sheets=evaluation.sheets(found, pictures=True), commands=("g2v ls",), about_commands="so")
     page = book.page(whole)
     assert re.findall(r'href="#(\w+)"', page) == re.findall(r'<section id="(\w+)"', page) == ["s1", "s2", "s3"]

@@ -20,7 +20,7 @@ from g2v_dask.stages import kmeans
 from g2v_dask.stages import map as map_stage
 from tests import stores
 from tests.browser import Browser, browser
-from tests.judged import HOSTILE, evaluation, figure, scores
+from tests.judged import HOSTILE, curves, evaluation, figure
 
 FIND = Path(__file__).parents[1] / "browser.sh"
 CANNOT = 77
@@ -65,7 +65,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         figure("interaction", "auc", 0.9, model="degree sum", on="test", baseline="transductive"),
         *(figure("tissue", f"metric {i} of a long name", i / 7, on=HOSTILE * 3, model=HOSTILE) for i in range(7)),
     ]
-    tables = {"interaction-scores": scores(shift={HOSTILE: 1.0, "degree sum": 2.0})}
+    tables = {"interaction-curves": curves(shift={HOSTILE: 1.0, "degree sum": 2.0})}
     evaluation(store, "genes", made, figures, tables=tables, spec={"name": "genes", "pairs": "/a/" + "long" * 40})
     known = embedding_report.run(store.root.url, "genes", Examples(solve=("BRCA1 BRCA2 TP53",), pair=()))
     book.write_html(folder / "page.html", embedding.book(known))
