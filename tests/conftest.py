@@ -9,7 +9,8 @@ from g2v_dask.cluster import Cluster, connect
 from g2v_dask.spec import ClusterSpec
 
 _NO_SLURM = "no SLURM here, and no right or no way to install it (tests/slurm/one_node.sh)"
-MAY_BE_SKIPPED: dict[str, str] = {  # under CI=true: node id to reason
+_NO_BROWSER = "no Chromium here, and no right or no way to install it (tests/browser.sh)"
+_OF_SLURM = {
     f"tests/clusters/test_slurm.py::test_{name}": _NO_SLURM
     for name in (
         "run__as_a_batch_job_that_loses_a_worker_job",
@@ -22,6 +23,16 @@ MAY_BE_SKIPPED: dict[str, str] = {  # under CI=true: node id to reason
         "cluster__jobs_that_do_not_start[no interface]",
     )
 }
+_OF_BROWSER = {
+    f"tests/report/test_page_in_browser.py::test_{name}": _NO_BROWSER
+    for name in (
+        "report__opens_without_a_network_and_fits[wide]",
+        "report__opens_without_a_network_and_fits[phone]",
+        "comparison__fits_on_a_phone",
+        "visit__sees_what_is_wrong",
+    )
+}
+MAY_BE_SKIPPED: dict[str, str] = {**_OF_SLURM, **_OF_BROWSER}  # under CI=true: node id to reason
 
 
 @pytest.fixture(scope="session")
