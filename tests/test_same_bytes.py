@@ -1,4 +1,4 @@
-"""The same bits for any number of workers, any order of inputs and any tile: from files to indices, groups and maps."""
+"""The same bits for any number of workers, any order of inputs and any tile: from files to groups, maps and figures."""
 
 from __future__ import annotations
 
@@ -63,11 +63,20 @@ def run(folder: Path, files: list[str], cluster: ClusterSpec) -> Contents:
         "index": [{"name": "svd", "shard_rows": 150}, {"name": "skipgram", "shard_rows": 150}],
         "kmeans": {"name": "glove", "k": 4},
         "map": {"name": "glove", "method": "pca"},
+        "evaluate": {
+            "name": "svd",
+            "tasks": ["clusteredness", "tissue", "stability", "neighbours"],
+            "genesets": [str(data("genesets", "h.all.v6.2.symbols.gmt.gz"))],
+            "beside": ["skipgram"],
+            "baselines": True,
+            "bootstrap": 20,
+            "least_coverage": 0.01,
+        },
     }
     spec = RunSpec.build(table, base=folder)
     summaries = pipeline.run_all(spec, cluster=cluster, display=Display(quiet=True))
-    assert [s.exit_code for s in summaries] == [0] * 11
-    assert [s.parts_run for s in summaries] == [5, 4, 4, 10, 1, 1, 1, 3, 3, 1, 1]
+    assert [s.exit_code for s in summaries] == [0] * 12
+    assert [s.parts_run for s in summaries] == [5, 4, 4, 10, 1, 1, 1, 3, 3, 1, 1, 11]
     return contents(store)
 
 
@@ -97,7 +106,7 @@ def alone(files: list[str], tmp_path_factory: pytest.TempPathFactory) -> Content
 def test_run__covers_every_kind(alone: Contents) -> None:
     made_by_runs = set(schema.KINDS) - {"answers"}  # of questions: tests/stages/test_search.py holds their bytes
     assert {key.partition("/")[0] for key in alone} == made_by_runs
-    assert len(alone) == 4 + 4 + 2 + 3 + 2 + 1 + 1
+    assert len(alone) == 4 + 4 + 2 + 3 + 2 + 1 + 1 + 1
     assert all(files and all(files.values()) for files in alone.values())
 
 

@@ -18,7 +18,8 @@ from g2v_dask.analysis.paired import Difference
 from g2v_dask.errors import SpecError
 from g2v_dask.evaluation import intervals
 from g2v_dask.evaluation.clusteredness import FDR, LARGEST
-from g2v_dask.evaluation.interaction import CHOSEN, on_of
+from g2v_dask.evaluation.interaction import on_of
+from g2v_dask.evaluation.scorers import CHOSEN
 from g2v_dask.evaluation.sets import TOGETHER
 from g2v_dask.evaluation.tissue import ALL
 from g2v_dask.files import digest_of

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +80,9 @@ def draw(curves: Sequence[Curve], *, title: str, file: Path) -> bytes:
 
 
 def _colours(curves: Sequence[Curve]) -> list[str]:
-    """A colour for each curve of the embedding, in turn; grey for the rest."""
-    turn = count()
-    return [GREY if c.kind else LINES[next(turn) % len(LINES)] for c in curves]
+    """A colour for each curve of the embedding, by name: a model has the same in pictures of other lists. Else grey."""
+    ours = sorted(c.name for c in curves if not c.kind)
+    return [GREY if c.kind else LINES[ours.index(c.name) % len(LINES)] for c in curves]
 
 
 def _thinned(curve: Curve) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -108,6 +107,8 @@ def _name(axes: Axes, curves: Sequence[Curve], colours: Sequence[str], *, step: 
             x, y, marker="o", markersize=3.5, color=colour, markeredgecolor="white", markeredgewidth=0.5, zorder=4
         )
         _entry(axes, f"{curve.auc:.3f}  {short(curve.name, LABEL)}", at, colour, curve.kind)
+    top = lowest + len(curves) * step
+    axes.annotate("AUC", (1.068, top), fontsize=9, color=GREY, va="center_baseline", annotation_clip=False)
     kinds = [kind for kind in STYLES if kind and any(c.kind == kind for c in curves)]
     for place, kind in enumerate(reversed(kinds)):
         _entry(axes, f"{kind}: {MEANS[kind]}", lowest - (place + 1.3) * step, GREY, kind)

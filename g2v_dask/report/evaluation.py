@@ -29,6 +29,7 @@ METRICS = {
     "r2": "R²",
 }
 INTERVALS = {"stability": "5 % to 95 % of genes"}  # where they are no 95 % interval
+CHOSEN = "chosen on valid"  # the kind of the model that was
 EMBEDDING = "embedding"  # what is scored where no model is named
 WIDE = 5  # metrics that stand side by side; of more, what is scored does
 ENDS = 10  # rows of a long table that are shown from either end
@@ -96,16 +97,16 @@ def _of_task(found: Evaluated, task: str, *, pictures: bool) -> Iterator[Sheet]:
 
 
 def _interaction(found: Evaluated, figures: Sequence[Figure], *, pictures: bool) -> Iterator[Sheet]:
-    """A sheet a list, since one holds one picture; those that were not chosen by first."""
+    """A sheet a list, since one holds one picture; those that models were not chosen by come first."""
     chosen = {str(r["list"]): str(r["model"]) for r in found.rows("interaction-choice")}
     for on in sorted(dict.fromkeys(str(f["on"]) for f in figures), key=lambda on: on.endswith("valid")):
         mine = [f for f in figures if f["on"] == on]
         pairs = [f"{100 * f['value']:.1f} % of its pairs" for f in mine if f["metric"] == "pair coverage"]
         model = chosen.get("matched" if on.startswith("matched") else "published", "")
         some = [
-            {**f, "on": "", "model": f"chosen: {model}" if f["model"] == "chosen" and model else f["model"]}
+            {**f, "on": "", "baseline": CHOSEN if model and f["model"] == model else f["baseline"]}
             for f in mine
-            if f["metric"] != "pair coverage"
+            if f["metric"] != "pair coverage" and not (model and f["model"] == "chosen")
         ]
         title = f"{title_of('interaction')}: {_embedding(found)}, {on}" if on else title_of("interaction")
         made = figures_sheet(some, title=title, facts=(*_facts(found), *pairs))

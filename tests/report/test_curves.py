@@ -54,6 +54,13 @@ def test_draw__a_colour_for_each_of_the_embeddings_curves_and_grey_for_the_rest(
     assert not has(grey, curves.LINES[0])
 
 
+def test_draw__a_model_has_the_same_colour_in_pictures_of_other_lists() -> None:
+    names = ("a", "b")
+    test, matched = [[curve(name, up) for name, up in zip(names, ups, strict=True)] for ups in ((2.0, 0.5), (0.5, 2.0))]
+    assert curves._colours(test) == curves._colours(matched) == list(curves.LINES[:2])
+    assert curves._colours(test[::-1]) == list(curves.LINES[1::-1])
+
+
 def test_draw__repeats_and_takes_any_order() -> None:
     shown = [curve(f"m{i}", i / 3) for i in range(20)]
     first = curves.draw(shown, title="genes", file=PNG)

@@ -145,8 +145,8 @@ def test_sheets__of_interaction_say_what_was_chosen_on_which_pairs(store: Store,
     }
     *lists, held, matched = evaluation.sheets(judged(store, embedding, figures, tables=tables))
     assert [s.title.rpartition(", ")[2] for s in lists] == ["test", "matched test", "valid", "matched valid"]
-    assert cells(lists[0]) == [("chosen: cosine", "0.700"), ("cosine", "0.700")]
-    assert cells(lists[1])[0] == ("chosen: logistic sum", "0.700")
+    assert cells(lists[0]) == [("cosine", "chosen on valid", "0.700")]
+    assert cells(lists[1]) == [("cosine", "0.700")]  # that of matched pairs is another
     assert "81.2 % of its pairs" in lists[0].facts
     assert (names(held), cells(held)) == (["Split", "Known pairs"], [("train", "1,200")])
     assert (names(matched), cells(matched)) == (["Split", "Degree sum"], [("train", "0.499")])
