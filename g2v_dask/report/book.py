@@ -49,7 +49,7 @@ def page(book: Book) -> str:
     """A whole HTML document: styles and pictures inside, no script; named after the first sheet."""
     titles = [*(sheet.title for sheet in book.sheets), *([AGAIN] if book.commands else [])]
     contents = "".join(f'<li><a href="#s{i}">{html_escape(title)}</a></li>\n' for i, title in enumerate(titles, 1))
-    sections = [pages._section(sheet) for sheet in book.sheets]
+    sections = [pages.section(sheet) for sheet in book.sheets]
     if book.commands:
         lines = "\n".join(f"<code>{html_escape(command)}</code>" for command in book.commands)
         about = f'<p class="notes">{html_escape(book.about_commands)}</p>\n' if book.about_commands else ""

@@ -30,7 +30,7 @@ figcaption, .notes { color: #5a6475; font-size: .9rem; }
 
 def page(*sheets: Sheet) -> str:
     """One report or several as a whole HTML document, named after the first."""
-    parts = "".join(_section(sheet) for sheet in sheets)
+    parts = "".join(section(sheet) for sheet in sheets)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -45,7 +45,7 @@ def page(*sheets: Sheet) -> str:
 """
 
 
-def _section(sheet: Sheet) -> str:
+def section(sheet: Sheet) -> str:
     return f"""<h1>{escape(sheet.title)}</h1>
 <p class="facts">{escape("; ".join(sheet.facts))}</p>
 {_table(sheet)}{_picture(sheet)}{_described(sheet)}{_notes(sheet)}"""

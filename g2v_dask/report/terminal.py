@@ -32,6 +32,7 @@ _OPEN = {
     "answers": 'pandas.read_parquet("{path}/data.parquet")',
     "groups": 'pandas.read_parquet("{path}/data.parquet")',
     "maps": 'pandas.read_parquet("{path}/data.parquet")',
+    "evaluations": 'pandas.read_parquet("{path}/data.parquet")',
     "index": 'faiss.read_index("{path}/data.index/shard-00000.faiss")',
 }
 
