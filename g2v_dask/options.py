@@ -160,9 +160,16 @@ class Spec:
         return cls(**made)
 
     def as_json(self) -> dict[str, Json]:
-        """The fields that are set, under users' names: ``build`` makes the same spec of them."""
-        held = {key_of(f): getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in held.items() if v is not None}
+        """The fields that are set, under users' names: ``build`` makes the same spec of them, in any folder."""
+        out: dict[str, Json] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is None:
+                continue
+            if field.metadata["path"]:
+                value = under(Path.cwd(), value)
+            out[key_of(field)] = list(value) if isinstance(value, tuple) else value
+        return out
 
     def select(self, role: Role) -> dict[str, Json]:
         """The fields of one role that matter to this spec's method, under users' names, JSON-ready."""

@@ -47,6 +47,16 @@ def test_build__relative_paths_start_at_the_spec_file() -> None:
     assert spec.platforms == "/x/p"
 
 
+def test_as_json__is_the_same_spec_in_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    kept = IngestSpec(files=("a/*.gz", "s3://b/c"), platforms="../tables").as_json()
+    monkeypatch.chdir(tmp_path)
+    again = IngestSpec.build(kept)
+    assert again.files == (str(tmp_path / "here" / "a" / "*.gz"), "s3://b/c")
+    assert again.platforms == str(tmp_path / "tables")
+
+
 @pytest.mark.parametrize("name", ["a/b", "..", ".x", "", "a..b", "a b", "x" * 201, "-/"])
 def test_check_name__refuses_what_is_no_folder_of_ours(name: str) -> None:
     with pytest.raises(SpecError, match="a name is made of"):

@@ -270,7 +270,9 @@ def ready(
     _check_report(report)
     before = create and not Store.open(url, imagine=True).exists()
     with Store.open(url, create=create).lock(wait=wait):
-        store = Store.open(url, create=create)  # again: a run that failed may have taken it away while this one waited
+        # a run that failed may have taken it away while this one waited
+        before = before or (create and not Store.open(url, imagine=True).exists())
+        store = Store.open(url, create=create)
         try:
             with connect(cluster, display.say) as there, reported(there, report):
                 yield store, there

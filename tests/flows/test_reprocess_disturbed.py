@@ -298,6 +298,23 @@ def test_run__waits_for_a_new_store_that_its_maker_takes_away(tmp_path: Path, ad
         assert place.verify("--deep") == (0, [])
 
 
+def test_run__that_waited_for_a_new_store_and_fails_leaves_none(tmp_path: Path) -> None:
+    """The first unmakes what it made; the second made it again, and unmakes it too."""
+    with serving() as geo:
+        place = Place(tmp_path, geo)
+        place.write()
+        geo.misbehave("esearch.fcgi", Fault(hang=True), Fault(status=500))
+        with running(place, NOWHERE) as first:
+            until(lambda: geo.asked("esearch.fcgi"), first)
+            with running(place, NOWHERE, "--wait") as second:
+                until(lambda: has_open(second, tmp_path / "store" / ".lock"), second)
+                first.send_signal(signal.SIGTERM)
+                assert first.wait(LIMIT_SECONDS) == 143
+                _, err = second.communicate(timeout=LIMIT_SECONDS)
+        assert second.returncode == 1, err
+        assert [f.name for f in tmp_path.iterdir()] == ["weekly.toml"]
+
+
 def test_run__annotation_that_comes_later(tmp_path: Path, address: str) -> None:
     """Without it the probes mean nothing, and the dataset is quarantined; with it, the next run takes it up."""
     one = series.twenty()[0]
