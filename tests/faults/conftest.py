@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,5 +45,7 @@ def scene(
     machine.ensure()
     yield Scene(machine, data, whole, runs.without(whole, tmp_path / "store", request.param), request.param)
     machine.gate.open()
-    for client in [c for c in psutil.Process().children() if "g2v_dask.cli" in c.cmdline()]:
-        client.kill()
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):  # it has ended: of a zombie nothing can be asked
+            if "g2v_dask.cli" in child.cmdline():
+                child.kill()
