@@ -276,6 +276,16 @@ class Stages:
         """Replaced by ``_like``."""
         return self._do("train", options)
 
+    @_like("profile")
+    def profile(self, **options: Any) -> Row:
+        """Replaced by ``_like``."""
+        return self._do("profile", options)
+
+    @_like("combine")
+    def combine(self, **options: Any) -> Row:
+        """Replaced by ``_like``."""
+        return self._do("combine", options)
+
     @_like("index")
     def index(self, **options: Any) -> Row:
         """Replaced by ``_like``."""

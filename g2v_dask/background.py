@@ -92,15 +92,17 @@ class Sources:
 
 
 def sources(store: Store, embedding: Artifact, counted: list[Artifact]) -> tuple[Sources, dict[str, str]]:
-    """What an embedding was made of, as far as it is still there, and the digests of that."""
+    """What an embedding was made of, as far as it is still there, and the digests of that.
+
+    Of one that several others were combined to: what any of those learned from; of co-occurrences the first.
+    """
     inputs = {a.key: a.digest for a in counted}
-    matrix = _first(store, embedding, "cooccurrence")
-    members: dict[str, Artifact] = {}
-    for artifact in [] if matrix is None else _inputs(store, matrix):
-        for one in [artifact] if artifact.kind == "expression" else _inputs(store, artifact):
-            members[one.name] = one
+    reached = list(_reached(store, embedding))
+    matrix = next((a for a in reached if a.kind == "cooccurrence"), None)
+    members = {a.name: a for a in reached if a.kind == "expression"}
     if matrix is not None:
-        inputs |= {matrix.key: matrix.digest, **{a.key: a.digest for a in members.values()}}
+        inputs |= {matrix.key: matrix.digest}
+    inputs |= {a.key: a.digest for a in members.values()}
     found = Sources(
         cooccurrence=None if matrix is None else matrix.folder,
         members=tuple((name, members[name].folder) for name in sorted(members)),
@@ -109,8 +111,11 @@ def sources(store: Store, embedding: Artifact, counted: list[Artifact]) -> tuple
     return found, inputs
 
 
-def _first(store: Store, artifact: Artifact, kind: str) -> Artifact | None:
-    return next((a for a in _inputs(store, artifact) if a.kind == kind), None)
+def _reached(store: Store, artifact: Artifact) -> Iterator[Artifact]:
+    """What it was made from, what that was made from, and so on; what is reached in two ways may come twice."""
+    for source in _inputs(store, artifact):
+        yield source
+        yield from _reached(store, source)
 
 
 def _inputs(store: Store, artifact: Artifact) -> list[Artifact]:

@@ -113,6 +113,17 @@ _stage_command(
     "diagonal (sum of squares - sum) / 2. Takes datasets with read counts.",
 )
 _stage_command("train", "Learn a vector for every gene.")
+_stage_command(
+    "profile",
+    "Make a vector a gene of expression alone, without training.\n\n"
+    "Three components a dataset: whether it measures the gene, the gene's mean expression, its standard deviation.",
+)
+_stage_command(
+    "combine",
+    "Make one embedding of several: each one's vectors at unit length, side by side.\n\n"
+    "The cosine of two genes is then the mean of their cosines in the EMBEDDINGS. Genes that all of them have.",
+    argument="embeddings",
+)
 _stage_command("index", "Build exact FAISS shards over an embedding.")
 
 

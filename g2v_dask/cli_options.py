@@ -73,7 +73,7 @@ def _options(
     text = meta["doc"] + (f" ({', '.join(meta['only'].split())})" if meta["only"] else "")
     key = key_of(field).replace("_", "-")
     if is_argument:
-        return [click.argument(field.name, nargs=-1, required=True, metavar="FILES...")]
+        return [click.argument(field.name, nargs=-1, required=True, metavar=f"{key.upper()}...")]
     if meta["flags"]:
         flags = [c for c in meta["choices"] if c != field.default]
         return [

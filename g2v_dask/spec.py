@@ -176,6 +176,14 @@ class TrainSpec(Spec):
     shift: float = option(
         "k of the shifted positive PMI, log k is taken off", 1.0, role="identity", low=1e-6, only="svd"
     )
+    smoothing: float = option(
+        "of the PMI: a gene counts as the other of a pair by its count to this power; 0.75 lowers rare genes",
+        1.0,
+        role="identity",
+        low=0.0,
+        high=1.0,
+        only="svd",
+    )
     power: float = option(
         "exponent of the singular values in the vectors", 0.5, role="identity", low=0.0, high=1.0, only="svd"
     )
@@ -224,9 +232,43 @@ class TrainSpec(Spec):
         super().__post_init__()
 
     def select(self, role: Role) -> dict[str, Json]:
-        """As of every spec; without what GloVe's other optimizer is told."""
-        idle = IDLE[self.optimizer] if self.method == "glove" else ()
+        """As of every spec; without what GloVe's other optimizer is told, and without a smoothing that is none.
+
+        The latter came later: what was made before it keeps its digest.
+        """
+        idle = IDLE[self.optimizer] if self.method == "glove" else ("smoothing",) if self.smoothing == 1.0 else ()
         return {key: value for key, value in super().select(role).items() if key not in idle}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileSpec(Spec):
+    """``expression/*`` → ``embeddings/<name>``: of each dataset three components, no training."""
+
+    name: str = option("name of the embedding", "profile", names=True)
+    datasets: tuple[str, ...] | None = option("only these datasets", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CombineSpec(Spec):
+    """Several of ``embeddings/*`` → ``embeddings/<name>``."""
+
+    embeddings: tuple[str, ...] = option("embeddings, side by side in this order", role="identity")
+    name: str = option("name of the new embedding", names=True)
+    components: int | None = option(
+        "length of a gene's vector, by the truncated SVD of all side by side [all of them]",
+        None,
+        role="identity",
+        low=1,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(set(self.embeddings)) < max(2, len(self.embeddings)):
+            msg = f"combine: expected two or more different embeddings, got {', '.join(self.embeddings) or 'none'}"
+            raise SpecError(msg)
+        if self.name in self.embeddings:
+            msg = f"combine: the new embedding must not be called as one that it is made of, {self.name!r}"
+            raise SpecError(msg)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,6 +346,8 @@ STAGES: dict[str, type[Spec]] = {
     "merge": MergeSpec,
     "cooccur": CooccurSpec,
     "train": TrainSpec,
+    "profile": ProfileSpec,
+    "combine": CombineSpec,
     "index": IndexSpec,
     "kmeans": KmeansSpec,
     "map": MapSpec,

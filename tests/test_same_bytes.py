@@ -60,6 +60,8 @@ def run(folder: Path, files: list[str], cluster: ClusterSpec) -> Contents:
             {**train, "name": "skipgram", "iterations": 2, "min_count": 1},
             {**train, "name": "glove", "method": "glove", "from": "reads", "iterations": 3},
         ],
+        "profile": {},
+        "combine": {"name": "both", "embeddings": ["svd", "profile"], "components": 12},
         "index": [{"name": "svd", "shard_rows": 150}, {"name": "skipgram", "shard_rows": 150}],
         "kmeans": {"name": "glove", "k": 4},
         "map": {"name": "glove", "method": "pca"},
@@ -75,8 +77,8 @@ def run(folder: Path, files: list[str], cluster: ClusterSpec) -> Contents:
     }
     spec = RunSpec.build(table, base=folder)
     summaries = pipeline.run_all(spec, cluster=cluster, display=Display(quiet=True))
-    assert [s.exit_code for s in summaries] == [0] * 12
-    assert [s.parts_run for s in summaries] == [5, 4, 4, 10, 1, 1, 1, 3, 3, 1, 1, 11]
+    assert [s.exit_code for s in summaries] == [0] * 14
+    assert [s.parts_run for s in summaries] == [5, 4, 4, 10, 1, 1, 1, 1, 1, 3, 3, 1, 1, 11]
     return contents(store)
 
 
@@ -106,7 +108,7 @@ def alone(files: list[str], tmp_path_factory: pytest.TempPathFactory) -> Content
 def test_run__covers_every_kind(alone: Contents) -> None:
     made_by_runs = set(schema.KINDS) - {"answers"}  # of questions: tests/stages/test_search.py holds their bytes
     assert {key.partition("/")[0] for key in alone} == made_by_runs
-    assert len(alone) == 4 + 4 + 2 + 3 + 2 + 1 + 1 + 1
+    assert len(alone) == 4 + 4 + 2 + 5 + 2 + 1 + 1 + 1
     assert all(files and all(files.values()) for files in alone.values())
 
 

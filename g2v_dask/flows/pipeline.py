@@ -30,6 +30,7 @@ from g2v_dask.spec import (
     MapSpec,
     MergeSpec,
     PairsSpec,
+    ProfileSpec,
     ReportSpec,
     RunSpec,
     Step,
@@ -338,14 +339,15 @@ class Members:
         """Names left out mean what this run has made, not whatever else is in the store."""
         if isinstance(spec, PairsSpec) and spec.datasets is None and "ingest" in self._made:
             return dataclasses.replace(spec, datasets=tuple(sorted(set(self._made["ingest"]))))
-        if isinstance(spec, CooccurSpec) and spec.datasets is None and "ingest" in self._made:
+        if isinstance(spec, CooccurSpec | ProfileSpec) and spec.datasets is None and "ingest" in self._made:
             return dataclasses.replace(spec, datasets=tuple(sorted(set(self._made["ingest"]))))
         if isinstance(spec, MergeSpec) and spec.datasets is None and "pairs" in self._made:
             return dataclasses.replace(spec, datasets=tuple(sorted(set(self._made["pairs"]))))
         if isinstance(spec, TrainSpec) and spec.source is None:
             return self._only(spec, "source", "merge", "cooccur")
         if isinstance(spec, IndexSpec | KmeansSpec | MapSpec | EvaluateSpec | ReportSpec) and spec.name is None:
-            return self._only(spec, "name", "train")
+            last = "combine" if "combine" in self._made else "train"
+            return self._only(spec, "name", last)
         return spec
 
     def _only(self, spec: Spec, field: str, *stages: str) -> Spec:

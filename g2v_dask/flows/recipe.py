@@ -15,7 +15,11 @@ from g2v_dask.store import Artifact, Store
 STEPS: Mapping[str, type[Spec]] = {**STAGES, "import": ImportSpec}
 LISTED = {"ingest": "files", "pairs": "datasets"}  # of stages that make an artifact a dataset: what names them
 REPEATED = ("genesets",)  # lists that are given one by one: names of files may hold commas
-ARGUMENT = {"ingest": "files", "import": "file"}  # options that have no name on the command line
+ARGUMENT = {
+    "ingest": "files",
+    "import": "file",
+    "combine": "embeddings",
+}  # no name on the command line
 
 
 def made_of(store: Store, artifacts: Iterable[Artifact]) -> list[Artifact]:
@@ -30,7 +34,13 @@ def made_of(store: Store, artifacts: Iterable[Artifact]) -> list[Artifact]:
         named = ((*key.split("/", 1), digest) for key, digest in artifact.manifest["inputs"].items())
         known = [n for n in named if len(n) == 3 and n[0] in schema.KINDS]
         queue += [a for a in (store.committed(kind, name, digest) for kind, name, digest in known) if a is not None]
-    return sorted(found.values(), key=lambda a: (schema.KINDS.index(a.kind), a.name, a.digest))
+    return sorted(found.values(), key=lambda a: (schema.KINDS.index(a.kind), _turns(a, found), a.name, a.digest))
+
+
+def _turns(artifact: Artifact, found: Mapping[str, Artifact]) -> int:
+    """How many of its own kind must be made before it, one of the other: embeddings may be combined of embeddings."""
+    inputs = (found.get(digest) for digest in artifact.manifest["inputs"].values())
+    return max((1 + _turns(one, found) for one in inputs if one is not None and one.kind == artifact.kind), default=0)
 
 
 def commands(store: Store, artifacts: Iterable[Artifact]) -> list[str]:

@@ -33,6 +33,8 @@ KINDS = {
     "merge": "cooccurrence",
     "cooccur": "cooccurrence",
     "train": "embeddings",
+    "profile": "embeddings",
+    "combine": "embeddings",
     "index": "index",
     "kmeans": "groups",
     "map": "maps",

@@ -71,6 +71,8 @@ def train(
 ) -> base.Trained:
     """Gene vectors U · σ^power from max(log(x_ij · S / (x_i. · x_.j)) − log k, 0), k = ``shift``.
 
+    With ``smoothing`` as ``ppmi`` says.
+
     Memory per part: ``memory_bytes``. Writes nothing to ``folder``: it is done in seconds.
     Parameters: matrix   symmetric, cells ≥ 0; what is below ``min_datasets`` is 0, in the sums too.
                 progress counts converged components.
@@ -85,7 +87,7 @@ def train(
     counts, genes, square = _read(matrix, spec)
     alive()
     progress(0, spec.components, "positive PMI")
-    M = ppmi(square, spec.shift)
+    M = ppmi(square, spec.shift, smoothing=spec.smoothing)
     progress(0, spec.components, "singular vectors")
 
     def after(done: int) -> None:
@@ -139,11 +141,17 @@ def _row_sums(matrix: sp.csr_array) -> NDArray[np.float64]:
     return np.add.reduceat(matrix.data, matrix.indptr[:-1])
 
 
-def ppmi(counts: sp.csr_array, shift: float) -> sp.csr_array:
-    """Shifted positive PMI of a symmetric matrix whose every row has a cell; float32, zeros not stored."""
+def ppmi(counts: sp.csr_array, shift: float, *, smoothing: float = 1.0) -> sp.csr_array:
+    """Shifted positive PMI of a symmetric matrix whose every row has a cell; float32, zeros not stored.
+
+    With smoothing a < 1 the chance of a gene as the other of a pair goes by its count to the power a, so that rare
+    genes have less PMI: log(x_ij · Σ s^a / (s_i · s_j^a)). The mean of that over both directions is taken: so the
+    matrix stays symmetric.
+    Source: Levy, Goldberg & Dagan 2015 (TACL 3:211), section 3.1 (context distribution smoothing), made symmetric.
+    """
     sums = _row_sums(counts)
-    logs = np.log(sums)
-    offset = np.log(sums.sum()) - np.log(shift)
+    logs = np.log(sums) * ((1 + smoothing) / 2)
+    offset = np.log((sums**smoothing).sum()) - np.log(shift)
     rows = np.repeat(np.arange(len(sums), dtype=np.int32), np.diff(counts.indptr))
     data = np.empty(counts.nnz, np.float32)
     for start in range(0, counts.nnz, CELL_BLOCK):

@@ -60,6 +60,36 @@ def test_ppmi__equals_the_formula(small: MemoryMatrix, shift: float) -> None:
     np.testing.assert_allclose(ours, naive_ppmi(dense, shift)[np.ix_(has, has)], atol=1e-6)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.75, 1.0])
+def test_ppmi__smoothing_is_the_mean_of_both_directions(small: MemoryMatrix, smoothing: float) -> None:
+    dense = small.dense()
+    has = np.flatnonzero(dense.sum(axis=0))
+    x = dense[np.ix_(has, has)].astype(float)
+    wanted = np.zeros_like(x)
+    sums = x.sum(axis=1)
+    for i, j in zip(*np.nonzero(x), strict=True):  # Levy, Goldberg & Dagan 2015, as it is written: of i with context j
+        for word, context in ((i, j), (j, i)):
+            chance = sums[context] ** smoothing / np.sum(sums**smoothing)
+            wanted[i, j] += np.log(x[i, j] / x.sum() / (sums[word] / x.sum() * chance)) / 2
+    found = svd.ppmi(sp.csr_array(x), 2.0, smoothing=smoothing).toarray()
+    np.testing.assert_allclose(found, np.maximum(wanted - np.where(x > 0, np.log(2), 0), 0), atol=1e-6)
+
+
+def test_ppmi__smoothing_takes_from_rare_genes(small: MemoryMatrix) -> None:
+    dense = small.dense()
+    has = dense.sum(axis=0) > 0
+    square = sp.csr_array(dense[np.ix_(has, has)].astype(float))
+    counts = square.sum(axis=1)
+    plain, smooth = (svd.ppmi(square, 1.0, smoothing=power).sum(axis=1) for power in (1.0, 0.75))
+    rare, frequent = counts <= np.quantile(counts, 0.2), counts >= np.quantile(counts, 0.8)
+    assert np.mean(smooth[rare] / plain[rare]) < np.mean(smooth[frequent] / plain[frequent])
+
+
+def test_smoothing__of_1_leaves_digests_as_they_were() -> None:
+    assert "smoothing" not in spec_of(8).select("identity")
+    assert spec_of(8, smoothing=0.75).select("identity")["smoothing"] == 0.75
+
+
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
 def test_train__equals_dense_svd(small: MemoryMatrix, power: float) -> None:
     result = run(small, spec_of(10, power=power))
