@@ -33,11 +33,12 @@ def tune(
     \b
       g2v tune jobs/tune.toml --markdown table1.md --figure table1.svg
     """
-    from g2v_dask.flows import tune as flow
-    from g2v_dask.report import tune as ours
     from g2v_dask.tune_spec import TuneSpec
 
-    loaded = TuneSpec.load(spec)
+    loaded = TuneSpec.load(spec)  # before what takes seconds to load
+    from g2v_dask.flows import tune as flow
+    from g2v_dask.report import tune as ours
+
     if figure is not None:
         ours.check_picture(Path(figure))
     where = cluster_of(cluster, cluster_workers, loaded.cluster)

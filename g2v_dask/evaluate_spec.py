@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from g2v_dask.errors import SpecError
 from g2v_dask.options import Spec, nearest, option
 
+HUMAN = "9606"
 TASKS = ("clusteredness", "interaction", "prediction", "tissue", "stability", "neighbours")
 NEEDS = {  # a file that a task cannot do without, by option
     "clusteredness": "genesets",
@@ -30,6 +31,8 @@ class EvaluateSpec(Spec):
     go: str | None = option(
         "folder of GO: gene2go and go-basic.obo, or go_bp_{annotations,parents,terms}.tsv.gz", None, path=True
     )
+    genes: str | None = option("gene table, ours or NCBI's gene_info [bundled human genes]", None, path=True)
+    tax_id: str = option("gene2go: species, by its number at NCBI", HUMAN, role="identity")
     beside: tuple[str, ...] = option("other embeddings: stability, neighbours", ())
     common: tuple[str, ...] = option("judge only the genes that these embeddings have too", ())
     datasets: tuple[str, ...] | None = option("tissue: only these datasets [all with counts]", None)
@@ -53,6 +56,7 @@ class EvaluateSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _check_taxon(self)
         for key, known in (("tasks", TASKS), ("models", MODELS)):
             for word in getattr(self, key):
                 if word not in known:
@@ -91,6 +95,12 @@ class EvaluateSpec(Spec):
         return tuple(task for task in TASKS if given[task])
 
 
+def _check_taxon(spec: EvaluateSpec | GoaSpec) -> None:
+    if not spec.tax_id.isdecimal():
+        msg = f"{spec.stage()}: tax_id must be a number of NCBI's taxonomy, such as {HUMAN}; got {spec.tax_id!r}"
+        raise SpecError(msg)
+
+
 EVIDENCE = ("IDA", "IMP", "IPI", "IGI", "TAS")
 BROAD = ("GO:0007165", "GO:0006468")  # signal transduction, protein phosphorylation: see evaluation/goa.py
 _RATIO = re.compile(r"([1-9]\d{0,5}):([1-9]\d{0,5}):([1-9]\d{0,5})")
@@ -104,7 +114,7 @@ class GoaSpec(Spec):
     go: str = option("folder of GO: gene2go and go-basic.obo, or go_bp_{annotations,parents,terms}.tsv.gz", path=True)
     to: str = option("folder to write; new, empty, or its own earlier output", path=True)
     genes: str | None = option("gene table, ours or NCBI's gene_info [bundled human genes]", None, path=True)
-    tax_id: str = option("gene2go: species, by its number at NCBI", "9606", role="identity")
+    tax_id: str = option("gene2go: species, by its number at NCBI", HUMAN, role="identity")
     evidence: tuple[str, ...] = option("evidence codes that count", EVIDENCE, role="identity")
     exclude: tuple[str, ...] = option("terms left out, not those below them; '' for none", BROAD, role="identity")
     least_level: int = option("terms nearer to the root are left out; the root has 0", 3, role="identity", low=0)
@@ -113,9 +123,7 @@ class GoaSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.tax_id.isdecimal():
-            msg = f"goa: tax_id must be a number of NCBI's taxonomy, such as 9606; got {self.tax_id!r}"
-            raise SpecError(msg)
+        _check_taxon(self)
         if not self.evidence:
             msg = f"goa: evidence must name one code or more, such as {','.join(EVIDENCE)}"
             raise SpecError(msg)

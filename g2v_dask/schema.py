@@ -209,9 +209,10 @@ EVALUATION = pa.schema(
     metadata={
         "encoding_type": "g2v.evaluations",
         "encoding_version": "1",
-        "doc": "one figure a row; low and high: 95 % interval, NaN where there is none; baseline: empty for the "
-        "embedding, else 'baseline', or 'transductive' for what reads the list it is scored on; genes of the "
-        "embedding that took part, coverage the share of the task's genes; embedding: digest of the artifact",
+        "doc": "one figure a row; low and high: 95 % interval, of the overlaps of stability the 5 % to 95 % of genes, "
+        "NaN where there is none; baseline: empty for the embedding, else 'baseline', or 'transductive' for what reads "
+        "the list it is scored on; genes of the embedding that took part, coverage the share of the task's genes; "
+        "embedding: digest of the artifact",
     },
 )
 

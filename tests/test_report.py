@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -212,6 +213,18 @@ def test_write_markdown__as_gene_analogies_prints_it(tmp_path: Path) -> None:
         "only 2 answers: no more pass the ceiling\n"
     )
     assert [p.name for p in tmp_path.iterdir()] == ["a.md"]
+
+
+def test_write_markdown__each_picture_in_a_file_of_its_own(tmp_path: Path) -> None:
+    plain = report.sheet(PAIR, WORDS)
+    drawn = [replace(plain, title=t, picture=report.Picture(png=t.encode(), caption=t)) for t in ("one", "two")]
+    report.write_markdown(tmp_path / "a b.md", drawn[0], plain, drawn[1])
+    text = (tmp_path / "a b.md").read_text("utf-8")
+    assert re.findall(r"!\[(\w+)\]\((.*?)\)", text) == [("one", "a%20b-1.png"), ("two", "a%20b-2.png")]
+    assert [(tmp_path / f"a b-{i}.png").read_bytes() for i in (1, 2)] == [b"one", b"two"]
+    report.write_markdown(tmp_path / "c.md", plain, drawn[1])
+    assert (tmp_path / "c.png").read_bytes() == b"two"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a b-1.png", "a b-2.png", "a b.md", "c.md", "c.png"]
 
 
 def test_body__hostile_names_take_no_effect() -> None:

@@ -11,14 +11,12 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import dask
 import dask.array as da
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from dask_ml.cluster import KMeans as StreamedKMeans
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
@@ -232,9 +230,8 @@ def table(genes: NDArray[np.str_], found: Groups) -> pa.Table:
     return pa.table(dict(zip(schema.GROUP_MEMBERS.names, columns, strict=True)), schema=schema.GROUP_MEMBERS)
 
 
-def members(path: Path) -> Members:
-    """The groups in an artifact's Parquet: a file, or its ``data.parquet``."""
-    found = pq.read_table(path, schema=schema.GROUP_MEMBERS)
+def members(found: pa.Table) -> Members:
+    """The groups in a table (schema.GROUP_MEMBERS)."""
     return Members(
         genes=np.array(found["gene_id"].to_pylist(), dtype=np.str_),
         group=found["group"].to_numpy(),

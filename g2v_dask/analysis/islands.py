@@ -34,7 +34,7 @@ class Tested:
     """Benjamini-Hochberg over all islands and kinds."""
 
 
-def find(places: NDArray[np.float64], *, least: int = 10, near: int = 10, crowded: float = 0.9) -> NDArray[np.int32]:
+def find(places: NDArray[np.float64], *, least: int = 10, near: int = 10, crowded: float = 0.95) -> NDArray[np.int32]:
     """The island of each gene, numbered from 1, the largest; 0 for a gene on none.
 
     A gene is crowded if ``near`` genes, itself among them, lie within a reach; crowded genes within reach of each

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from g2v_dask import schema
 from g2v_dask.errors import InputError
 from g2v_dask.evaluate_spec import EvaluateSpec
-from g2v_dask.genes import GeneTable
+from g2v_dask.genes import HUMAN, GeneTable
+from g2v_dask.ontology import Ontology
 
 ROWS = "rows"  # the table of figures, among the tables that sum_up makes
 Tables = Mapping[str, pa.Table]
@@ -36,6 +37,10 @@ class Dataset:
     genes: NDArray[np.str_]
     counts: NDArray[np.float64]
     """(samples, genes) reads."""
+
+
+class TooLittleError(InputError):
+    """What was given is right, but too little to ask a task about it."""
 
 
 class Background(Protocol):
@@ -67,11 +72,14 @@ class Subject:
     vectors: NDArray[np.float32]
     """(genes, components)."""
     table: GeneTable
+    """What names of genes mean."""
     background: Background
     files: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     """By option (genesets, pairs, go), the files that were given; of a folder all in it, by name."""
     beside: Mapping[str, tuple[NDArray[np.str_], NDArray[np.float32]]] = field(default_factory=dict)
     """Other embeddings: name to genes and vectors."""
+    taxon: str = HUMAN
+    """The species of ``gene2go``, by its number at NCBI."""
 
     @cached_property
     def rows(self) -> Mapping[str, int]:
@@ -86,17 +94,25 @@ class Subject:
         symbols = self.table.translate(list(genes)).symbols
         return np.array([self.rows.get(symbol, -1) for symbol in symbols], dtype=np.int64)
 
+    @cached_property
+    def ontology(self) -> Ontology:
+        """The Gene Ontology in the files that were given, by today's symbols; read once a process.
+
+        Raises: InputError as ``Ontology.read``.
+        """
+        return Ontology.read(self.files["go"], self.table, taxon=self.taxon)
+
     def covered(self, task: str, share: float, least: float) -> float:
         """The share of a task's genes that the embedding has, if it is not too small.
 
-        Raises: InputError if it is under ``least``.
+        Raises: TooLittleError if it is under ``least``.
         """
         if share < least or share == 0:
             msg = (
                 f"{task}: {self.name} has {100 * share:.1f} % of its genes, less than least-coverage = {least:g}; "
                 f"take an embedding or files with the same kind of gene ids, or lower --least-coverage"
             )
-            raise InputError(msg)
+            raise TooLittleError(msg)
         return share
 
 
@@ -115,7 +131,10 @@ class Task(Protocol):
     """What every module of a task offers."""
 
     def units(self, subject: Subject, spec: EvaluateSpec) -> tuple[Unit, ...]:
-        """What is to be done. Raises InputError for files that are wrong, or know too few genes."""
+        """What is to be done.
+
+        Raises: InputError for files that are wrong; TooLittleError for those that know too few genes, or too few sets.
+        """
 
     def run(self, subject: Subject, spec: EvaluateSpec, unit: Unit, progress: Progress) -> Tables:
         """Does one unit; pure given its inputs. The same columns for every unit that leaves a table of a name."""
@@ -142,7 +161,7 @@ def row(
 
     Parameters: model      what was scored: ``ggipnn frozen``, ``logistic product``, a baseline's name.
                 on         on what: ``test``, ``matched``, a collection of sets.
-                low, high  95 % interval; NaN where there is none.
+                low, high  95 % interval, of overlaps of stability the 5 % to 95 % of genes; NaN where there is none.
                 baseline   empty for the embedding; ``baseline``, or ``transductive`` for what reads the list it is
                            scored on.
                 genes      of the embedding that took part; coverage: the share of the task's genes that it has.

@@ -38,10 +38,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.stats import false_discovery_control
 
-from g2v_dask.errors import InputError
 from g2v_dask.evaluate_spec import EvaluateSpec
 from g2v_dask.evaluation import sets as gene_sets
-from g2v_dask.evaluation.base import ROWS, Progress, Subject, Tables, Unit, row, rows_table
+from g2v_dask.evaluation.base import ROWS, Progress, Subject, Tables, TooLittleError, Unit, row, rows_table
 from g2v_dask.evaluation.sets import GeneSets, mean_interval
 
 TASK = "clusteredness"
@@ -77,7 +76,8 @@ class Counted:
 def units(subject: Subject, spec: EvaluateSpec) -> tuple[Unit, ...]:
     """The embedding, and where asked two baselines, each against some of the random sets.
 
-    Raises: InputError if a file is wrong, the embedding has too few of the genes, or no set has two of them.
+    Raises: InputError if a file is wrong; TooLittleError if the embedding has too few of the genes, or no set has two
+            of them.
     """
     counted = _counted(subject, spec)
     genes, components = subject.vectors.shape
@@ -105,7 +105,7 @@ def _counted(subject: Subject, spec: EvaluateSpec) -> Counted:
     numbers = tuple(number for number, rows in known.items() if len(rows) > 1)
     if not numbers:
         msg = f"{TASK}: no set has two genes that {subject.name} knows; take sets of more genes, or another embedding"
-        raise InputError(msg)
+        raise TooLittleError(msg)
     return Counted(all=sets, numbers=numbers, known=tuple(known[number] for number in numbers))
 
 

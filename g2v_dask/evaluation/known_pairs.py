@@ -13,7 +13,6 @@ from g2v_dask.evaluation import degrees, matched, pairlists
 from g2v_dask.evaluation.base import Subject
 from g2v_dask.evaluation.matched import Matched
 from g2v_dask.evaluation.pairlists import SPLITS, PairList, Split
-from g2v_dask.ontology import Ontology
 
 PUBLISHED, MATCHED = "published", "matched"
 
@@ -76,7 +75,7 @@ def terms(subject: Subject) -> Mapping[str, frozenset[str]]:
 
     Raises: InputError as ``Ontology.read``.
     """
-    return Ontology.read(subject.files["go"], subject.table).terms_of()
+    return subject.ontology.terms_of()
 
 
 @lru_cache(maxsize=2)

@@ -9,9 +9,9 @@ The others are drawn from the genes that are in some set of the same collection:
 negative, and tells itself by being studied little.
 
 Baselines: normal random vectors; a PCA of the expression that the embedding learned from, with as many components, each
-gene standardised within each dataset, and at its mean where a dataset does not have it; and, without vectors and
-training, the number of sets that a gene is in, by which much-studied genes are told (Gillis & Pavlidis 2011). Of these
-the set itself is left out, and what holds it whole or lies in it, which would tell its genes.
+gene standardised within each dataset, and at the mean of all genes where a dataset does not have it; and, without
+vectors and training, the number of sets that a gene is in, by which much-studied genes are told (Gillis & Pavlidis
+2011). Of these the set itself is left out, and what holds it whole or lies in it, which would tell its genes.
 
 Random vectors come out a little under 0.5: where a fold holds more of what is alike by chance, the others hold less.
 """
@@ -36,10 +36,10 @@ from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.model_selection import StratifiedKFold
 from sklearn.svm import SVC
 
-from g2v_dask.errors import InputError
 from g2v_dask.evaluate_spec import EvaluateSpec
+from g2v_dask.evaluation import expression
 from g2v_dask.evaluation import sets as gene_sets
-from g2v_dask.evaluation.base import ROWS, Progress, Subject, Tables, Unit, row, rows_table
+from g2v_dask.evaluation.base import ROWS, Progress, Subject, Tables, TooLittleError, Unit, row, rows_table
 from g2v_dask.evaluation.sets import GeneSets, mean_interval
 
 TASK = "prediction"
@@ -49,11 +49,8 @@ OUTER, INNER = 3, 3  # folds; more of the outer ones would leave small sets fewe
 GRID = (0.1, 1.0, 10.0)  # C
 CHUNK = 10  # sets a unit
 SAMPLES = 4096  # of the largest dataset, for the memory of a part: its true size is not known before it is read
-BLOCK = 256  # samples standardised at a time
-STILL = 1e-6  # a gene of a smaller standard deviation (log2) does not vary
 EMBEDDING, RANDOM, EXPRESSION, COUNT = "", "random vectors", "expression PCA", "annotation count"
 FOUND = "scored"  # the table of a unit
-SPARE, PASSES = 10, 5  # of the PCA: directions beyond those wanted, and times that the expression is read
 # What a stream of chance is for: the second number of its seed.
 OF_CHOICE, OF_OTHERS, OF_VECTORS, OF_PCA, OF_INTERVALS = range(4, 9)
 
@@ -81,7 +78,8 @@ class Chosen:
 def units(subject: Subject, spec: EvaluateSpec) -> tuple[Unit, ...]:
     """Some of the sets, by the embedding or by a baseline.
 
-    Raises: InputError if a file is wrong, the embedding has too few of the genes, or no set is of use.
+    Raises: InputError if a file is wrong; TooLittleError if the embedding has too few of the genes, or no set is of
+            use.
     """
     chosen = _chosen(subject, spec)
     by_size = sorted(chosen.numbers, key=lambda number: (-len(chosen.known[number]), number))
@@ -114,8 +112,8 @@ def _bytes(subject: Subject, chosen: Chosen, numbers: Sequence[int], model: str)
     """A kernel in float32 with what it is made of, the part of it that is learned from in float64, and its copies."""
     genes, components = subject.vectors.shape
     asked = max(len(chosen.known[number]) for number in numbers) * (1 + PER_GENE)
-    expression = genes * (40 * (components + SPARE) + 4 * SAMPLES + 16 * BLOCK) if model == EXPRESSION else 0
-    return 16 * asked**2 + 2 * subject.vectors.nbytes + expression
+    wide = 40 * (components + expression.SPARE) + 4 * SAMPLES + 16 * expression.BLOCK
+    return 16 * asked**2 + 2 * subject.vectors.nbytes + (genes * wide if model == EXPRESSION else 0)
 
 
 @lru_cache(maxsize=1)
@@ -134,7 +132,7 @@ def _chosen(subject: Subject, spec: EvaluateSpec) -> Chosen:
             f"{TASK}: no set has {LEAST} to {MOST} genes that {subject.name} knows, beside at least as many known "
             f"genes in other sets of its file; take files of more sets, or --go"
         )
-        raise InputError(msg)
+        raise TooLittleError(msg)
     numbers = tuple(fit) if spec.all_sets else _drawn(sets, known, fit, spec)
     return Chosen(all=sets, numbers=numbers, known=known, universe=universe)
 
@@ -316,7 +314,7 @@ def _vectors(subject: Subject, model: str, seed: int) -> NDArray[np.float32]:
     if model == RANDOM:
         drawn = np.random.default_rng([seed, OF_VECTORS])
         return drawn.standard_normal(subject.vectors.shape, dtype=np.float32)
-    return expression_pca(subject, seed) if model == EXPRESSION else subject.vectors
+    return _expression(subject, seed) if model == EXPRESSION else subject.vectors
 
 
 def _by_count(subject: Subject, spec: EvaluateSpec, chosen: Chosen, model: str, numbers: Sequence[int]) -> Answers:
@@ -346,53 +344,11 @@ def annotation_counts(contained: csr_array, number: int) -> NDArray[np.int64]:
 
 
 @lru_cache(maxsize=1)
-def expression_pca(subject: Subject, seed: int) -> NDArray[np.float32]:
-    """Principal components of the genes over the samples of all datasets, as many as the embedding has components.
-
-    Each gene has mean 0 and variance 1 within each dataset; where a dataset does not have it, or it does not vary, it
-    is at its mean. Samples are read dataset by dataset, and never held together: block power iteration on the products
-    of genes (the randomised range finder with power passes), Rayleigh-Ritz at the end.
-    Memory: 40 · (components + 10) bytes a gene, and the largest dataset.
-    Returns:    (genes, components); zeros for genes without expression.
-    Source:     Halko, Martinsson & Tropp 2011, algorithm 4.4.   Oracle: numpy.linalg.svd.
-    """
-    genes, components = len(subject.genes), subject.vectors.shape[1]
-    width = min(genes, components + SPARE)
-    place = {gene: at for at, gene in enumerate(subject.genes.tolist())}
-    base = np.linalg.qr(np.random.default_rng([seed, OF_PCA]).standard_normal((genes, width)))[0]
-    for _ in range(PASSES - 1):
-        base = np.linalg.qr(_gene_products(subject, place, base))[0]
-    products = _gene_products(subject, place, base)
-    values, turn = np.linalg.eigh(base.T @ products)
-    best = np.argsort(values)[::-1][:components]
-    found = np.zeros((genes, components), dtype=np.float32)
-    found[:, : len(best)] = base @ turn[:, best] * np.sqrt(np.maximum(values[best], 0))
-    return found
-
-
-def _gene_products(subject: Subject, place: Mapping[str, int], base: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Zᵀ Z base, Z the standardised samples of all datasets × genes."""
-    found = np.zeros_like(base)
-    for names, expression in subject.background.expression():
-        at = np.array([place.get(gene, -1) for gene in names.tolist()])
-        rows = at[at >= 0]
-        for z in _standardised(expression, at >= 0):
-            found[rows] += z.T @ (z @ base[rows])
-    return found
-
-
-def _standardised(expression: NDArray[np.float32], columns: NDArray[np.bool_]) -> Iterator[NDArray[np.float64]]:
-    """Blocks of samples, each gene with mean 0 and variance 1 over all samples; 0 for one that does not vary."""
-    mean = expression.mean(axis=0, dtype=np.float64)[columns]
-
-    def centred() -> Iterator[NDArray[np.float64]]:
-        for start in range(0, len(expression), BLOCK):
-            yield expression[start : start + BLOCK, columns] - mean
-
-    squares = np.sum([np.square(block).sum(axis=0) for block in centred()], axis=0)
-    spread = np.sqrt(squares / len(expression))
-    for block in centred():
-        yield np.divide(block, spread, out=np.zeros_like(block), where=spread > STILL)
+def _expression(subject: Subject, seed: int) -> NDArray[np.float32]:
+    """(genes, components) of a PCA of the expression; read once a process."""
+    rows = {gene: row for row, gene in enumerate(subject.genes.tolist())}
+    count = subject.vectors.shape[1]
+    return expression.components(subject.background.expression, rows, count, within=True, key=(seed, OF_PCA))
 
 
 # -- figures --------------------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from g2v_dask.analysis.genesets import read_gmt
 from g2v_dask.evaluation.base import Subject
-from g2v_dask.ontology import Ontology
 
 GO = "GO"
 TOGETHER = "all"  # what figures of several collections together are on
@@ -60,8 +59,7 @@ def read(subject: Subject, *, go: bool) -> GeneSets:
     for path in paths:
         found[_label(path, found)] = read_gmt([path])
     if go and subject.files.get("go"):
-        ontology = Ontology.read(subject.files["go"], subject.table)
-        found[GO] = ontology.gene_sets(1, len(subject.table))
+        found[GO] = subject.ontology.gene_sets(1, len(subject.table))
     genes = tuple(genes for sets in found.values() for genes in sets.values())
     every = list(dict.fromkeys(gene for some in genes for gene in some))
     return GeneSets(

@@ -14,7 +14,7 @@ from g2v_dask.analysis import stability
 from g2v_dask.analysis.stability import KS, Agreement, Vectors
 from g2v_dask.errors import InputError
 from g2v_dask.evaluate_spec import EvaluateSpec
-from g2v_dask.evaluation.base import ROWS, Progress, Subject, Tables, Unit, row, rows_table
+from g2v_dask.evaluation.base import ROWS, Progress, Subject, Tables, TooLittleError, Unit, row, rows_table
 from g2v_dask.genes import GeneTable
 
 TASK = "stability"
@@ -80,7 +80,7 @@ def everyone(subject: Subject) -> dict[str, Vectors]:
 def common(task: str, subject: Subject, spec: EvaluateSpec, others: list[str]) -> list[str]:
     """The genes that an embedding and some others have, by their symbols, sorted.
 
-    Raises: InputError if the embedding is named beside itself, and if they have too few genes in common.
+    Raises: InputError if the embedding is named beside itself; TooLittleError if they have too few genes in common.
     """
     if subject.name in others:
         msg = f"{task}: {subject.name} is compared with others, and --beside names it once more; leave it out"
@@ -93,7 +93,7 @@ def common(task: str, subject: Subject, spec: EvaluateSpec, others: list[str]) -
             f"{task}: {subject.name} and {', '.join(others)} have {len(shared)} genes in common, and the "
             f"{max(KS)} nearest of each are compared; name other embeddings with --beside"
         )
-        raise InputError(msg)
+        raise TooLittleError(msg)
     return shared
 
 

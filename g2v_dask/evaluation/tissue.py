@@ -22,10 +22,9 @@ from sklearn.preprocessing import StandardScaler
 
 from g2v_dask.analysis import tissues
 from g2v_dask.analysis.tissues import Specificity
-from g2v_dask.errors import InputError
 from g2v_dask.evaluate_spec import EvaluateSpec
 from g2v_dask.evaluation import expression
-from g2v_dask.evaluation.base import ROWS, Progress, Subject, Tables, Unit, row, rows_table
+from g2v_dask.evaluation.base import ROWS, Progress, Subject, Tables, TooLittleError, Unit, row, rows_table
 
 TASK = "tissue"
 FOLDS = 5
@@ -36,7 +35,7 @@ BINS = 6  # of degree, and of expression: 36 strata, of 500 genes each where the
 FEWEST = 10  # specific genes of a tissue, to ask whether they lie together
 NAMED = 10  # specific genes that the table names
 BLOCK = 100  # resamples at once
-FOLDED, RESAMPLED, DRAWN, INVENTED, SET = range(5)  # streams of random numbers of one seed
+FOLDED, RESAMPLED, DRAWN, INVENTED, SET, PROJECTED = range(6)  # streams of random numbers of one seed
 TAU, ALL = "tau", "all tissues"
 
 VECTORS, RANDOM, MEAN = "vectors", "random vectors", "expression mean"
@@ -68,18 +67,20 @@ class _Known:
 def units(subject: Subject, spec: EvaluateSpec) -> tuple[Unit, ...]:
     """The vectors, and each baseline.
 
-    Raises: InputError for fewer than 3 tissues of 30 samples, and if the embedding has too few of their genes.
+    Raises: InputError for fewer than 3 tissues of 30 samples; TooLittleError if the embedding has too few of their
+            genes.
     """
     measured = subject.background.measured()
     names = tissues.enough({name: samples for name, (samples, _) in measured.items()})
     genes, counts = np.unique(np.concatenate([measured[name][1] for name in names]), return_counts=True)
     asked = genes[counts >= tissues.LEAST_TISSUES]
-    share = float((subject.find(asked.tolist()) >= 0).mean()) if len(asked) else 0.0
-    subject.covered(TASK, share, spec.least_coverage)
+    known = subject.find(asked.tolist()) >= 0
+    subject.covered(TASK, float(known.mean()) if len(asked) else 0.0, spec.least_coverage)
+    _check_enough(subject, int(known.sum()))
     largest = max(samples * len(own) for samples, own in (measured[name] for name in names))
     size = len(genes) * (24 * tissues.ROWS + 100 * len(names) + 8 * 8 * BLOCK) + 16 * largest
     wide = 8 * 6 * subject.vectors.size
-    more = {WITHIN: 24 * largest, LEVELS: 24 * largest}  # of expression in float64
+    more = {WITHIN: 8 * largest, LEVELS: 8 * largest}  # the expression of one dataset
     models = [VECTORS, *(BASELINES if spec.baselines else ())]
     return tuple(Unit(label=f"{TASK}, {m}", bytes=size + wide + more.get(m, 0), given=m) for m in models)
 
@@ -120,7 +121,7 @@ def sum_up(subject: Subject, spec: EvaluateSpec, tables: Tables) -> Tables:
 def _known(subject: Subject) -> _Known:
     """What tissues tell of the embedding's genes; read once a process for all its units.
 
-    Raises: InputError if they tell too few of them apart.
+    Raises: TooLittleError if they tell too few of them apart.
     """
     measured = subject.background.measured()
     names = tissues.enough({name: samples for name, (samples, _) in measured.items()})
@@ -132,12 +133,14 @@ def _known(subject: Subject) -> _Known:
     columns = np.flatnonzero(told & (rows >= 0))
     _, first = np.unique(rows[columns], return_index=True)  # of two ids of one gene the first
     columns = columns[first]
-    if len(columns) < LEAST_GENES:
-        msg = (
-            f"{TASK}: takes {LEAST_GENES} genes that tissues tell apart, and {subject.name} has {len(columns)} of them"
-        )
-        raise InputError(msg)
+    _check_enough(subject, len(columns))
     return _Known(found=found, columns=columns, rows=rows[columns], coverage=float((rows[told] >= 0).mean()))
+
+
+def _check_enough(subject: Subject, genes: int) -> None:
+    if genes < LEAST_GENES:
+        msg = f"{TASK}: takes {LEAST_GENES} genes that tissues tell apart, and {subject.name} has {genes} of them"
+        raise TooLittleError(msg)
 
 
 def _features(model: str, subject: Subject, known: _Known, spec: EvaluateSpec) -> Array:
@@ -150,7 +153,9 @@ def _features(model: str, subject: Subject, known: _Known, spec: EvaluateSpec) -
     if model == MEAN:
         return _level(known)[:, None]
     at = {gene: place for place, gene in enumerate(subject.genes[known.rows].tolist())}
-    return expression.components(subject.background.expression, at, components, within=model == WITHIN, seed=spec.seed)
+    key = (spec.seed, PROJECTED)
+    found = expression.components(subject.background.expression, at, components, within=model == WITHIN, key=key)
+    return found[:, found.any(axis=0)].astype(np.float64)
 
 
 def _level(known: _Known) -> Array:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from g2v_dask import query
-from g2v_dask.analysis import paired, tissues
+from g2v_dask.analysis import paired
 from g2v_dask.analysis.paired import Difference
 from g2v_dask.errors import SpecError
 from g2v_dask.evaluation import intervals
@@ -63,7 +63,7 @@ def run(
     names = list(embeddings)
     genes = {name: query.names(artifact) for name, artifact in embeddings.items()}
     words = [np.array(list(one.rows), dtype=np.str_) for one in genes.values()]
-    symbols, _ = stage.shared(words, next(iter(genes.values())).table)
+    symbols, _ = stage.shared(words, stage.gene_table(spec))
     with store.lock():
         plans = [stage.plan(store, one) for one in _specs(store, names, spec)]
         evaluate.judged(joined("evaluate", plans), store, cluster=cluster, display=display, report=report)
@@ -98,9 +98,9 @@ def _named(store: Store, names: Sequence[str]) -> dict[str, Artifact]:
 
 def _specs(store: Store, names: Sequence[str], spec: EvaluateSpec) -> Iterator[EvaluateSpec]:
     """What is asked of each: all the same, but what is asked about two of them of the first alone."""
-    counted = tissues.are_there(a.facts["samples"] for a in store.artifacts("expression") if a.facts["counts"])
-    tasks = dataclasses.replace(spec, beside=tuple(names[1:])).chosen(tissues=counted)
+    tasks, _ = stage.asked(store, dataclasses.replace(spec, beside=tuple(names[1:])))
     each = tuple(task for task in tasks if task not in PAIRWISE)
+    named = bool(spec.tasks)  # what was not named may be passed over, where too little was given for it
     together = digest_of(sorted(names))[:8]
     for name in names if each else names[:1]:
         others = tuple(other for other in names if other != name)
@@ -110,7 +110,7 @@ def _specs(store: Store, names: Sequence[str], spec: EvaluateSpec) -> Iterator[E
             name=name,
             to=f"{name}-common-{together}",
             common=others,
-            tasks=tasks if first else each,
+            tasks=() if not named else tasks if first else each,
             beside=others if first else (),
         )
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from g2v_dask import query
+from g2v_dask import query, schema
 from g2v_dask.analysis import groups as analysis
 from g2v_dask.analysis.groups import Group
 from g2v_dask.answers import Analogies, Solutions
 from g2v_dask.errors import InputError, SpecError, StoreError
-from g2v_dask.flows import evaluate, pictures, recipe
+from g2v_dask.flows import evaluate, pictures, recipe, tables
 from g2v_dask.query import Embedding, Neighbour
 from g2v_dask.questions import Filters
 from g2v_dask.report.embedding import Dataset, Known, Map
@@ -156,7 +156,7 @@ def _drawn(store: Store, embedding: Artifact, artifact: Artifact, known: Embeddi
 
 
 def _groups(artifact: Artifact, embedding: Embedding) -> list[Group]:
-    return analysis.groups(analysis.members(artifact.path / "data.parquet"), embedding.names)
+    return analysis.groups(analysis.members(tables.read(artifact, schema.GROUP_MEMBERS)), embedding.names)
 
 
 # -- examples -----------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from g2v_dask import schema
 from g2v_dask.driver import Summary
 from g2v_dask.errors import InputError, SpecError
 from g2v_dask.files import write_file
+from g2v_dask.flows import tables
 from g2v_dask.flows.pipeline import made
 from g2v_dask.parts import Plan
 from g2v_dask.progress import Display
@@ -57,6 +58,8 @@ def judged(
 
     Raises: InputError for what quarantines one: the one input of a command is no batch with a loss.
     """
+    for note in plan.notes:
+        display.say(note)
     summary = made(stage, plan, store, here=False, cluster=cluster, display=display, report=report)
     if summary.quarantined:
         raise InputError(summary.quarantined[0]["reason"])
@@ -67,7 +70,7 @@ def read(artifact: Artifact) -> Evaluated:
     """An evaluation as it lies in the store."""
     folder = artifact.path
     kept = {Path(name).stem: pq.read_table(folder / name) for name in sorted(artifact.names) if name.startswith(TABLES)}
-    figures = pq.read_table(folder / "data.parquet", schema=schema.EVALUATION)
+    figures = tables.read(artifact, schema.EVALUATION)
     return Evaluated(artifact=artifact, figures=figures.to_pylist(), tables=kept)
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from g2v_dask import query
+from g2v_dask import query, schema
 from g2v_dask.analysis import genesets, groups
-from g2v_dask.analysis.genesets import Enriched, Enrichment
+from g2v_dask.analysis.genesets import Enrichment
 from g2v_dask.analysis.groups import Group
+from g2v_dask.flows import tables
 from g2v_dask.flows.pipeline import made_alone
 from g2v_dask.names import Names
 from g2v_dask.progress import Display
+from g2v_dask.report.finite import finite
 from g2v_dask.spec import ClusterSpec, KmeansSpec
 from g2v_dask.stages import kmeans
 from g2v_dask.store import Artifact, Store
@@ -41,7 +42,7 @@ class Grouped:
                     **(
                         {}
                         if self.enrichment is None
-                        else {"sets": [_json(e) for e in self.enrichment.best(group.number)]}
+                        else {"sets": [finite(asdict(e)) for e in self.enrichment.best(group.number)]}
                     ),
                     **({"members": _members(group)} if group.number == shown else {}),
                 }
@@ -49,11 +50,6 @@ class Grouped:
                 if shown in (None, group.number)
             ],
         }
-
-
-def _json(found: Enriched) -> dict[str, Any]:
-    """JSON knows finite numbers alone."""
-    return {**asdict(found), "odds_ratio": found.odds_ratio if math.isfinite(found.odds_ratio) else None}
 
 
 def _members(group: Group) -> list[dict[str, Any]]:
@@ -80,7 +76,7 @@ def run(
         made_alone(kmeans, plan, store, cluster=cluster, display=display, report=report)
     (target,) = plan.targets
     artifact = store.get("groups", target.name)
-    found = groups.members(artifact.path / "data.parquet")
+    found = groups.members(tables.read(artifact, schema.GROUP_MEMBERS))
     names = query.names(target.detail.embedding)
     enrichment = genesets.enrichment(found.genes, found.group, known, table=names.table) if sets else None
     return Grouped(artifact=artifact, names=names, groups=groups.groups(found, names), enrichment=enrichment)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from g2v_dask.flows.pictures import METHODS, Picture
 from g2v_dask.flows.pipeline import made_alone
 from g2v_dask.names import Names
 from g2v_dask.progress import Display
+from g2v_dask.report.finite import finite
 from g2v_dask.spec import ClusterSpec, MapSpec
 from g2v_dask.stages import map as stage
 from g2v_dask.store import Artifact, Store
@@ -60,14 +60,10 @@ class Islands:
             "genes": len(self.island),
             "apart": int(np.count_nonzero(self.island == 0)),
             "islands": [
-                {"island": n, "kinds": [_json(t) for t in self.of(n)], "members": self.members(n)} for n in self.numbers
+                {"island": n, "kinds": [finite(asdict(t)) for t in self.of(n)], "members": self.members(n)}
+                for n in self.numbers
             ],
         }
-
-
-def _json(found: Tested) -> dict[str, Any]:
-    values = asdict(found)
-    return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in values.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

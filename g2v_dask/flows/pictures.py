@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from g2v_dask import query, report
+from g2v_dask import query, report, schema
 from g2v_dask.analysis import biotypes, groups, tissues
 from g2v_dask.analysis.tissues import Specificity
 from g2v_dask.background import Sources
@@ -21,6 +20,7 @@ from g2v_dask.errors import InputError, SpecError, StoreError
 from g2v_dask.exchange import gene_tables
 from g2v_dask.exchange.gene_tables import GeneColumns
 from g2v_dask.files import write_file
+from g2v_dask.flows import tables
 from g2v_dask.names import Names
 from g2v_dask.options import nearest
 from g2v_dask.readers.text import MISSING
@@ -157,7 +157,7 @@ def check_map(artifact: Artifact, embedding: Artifact) -> None:
 
 def places(artifact: Artifact) -> NDArray[np.float64]:
     """(genes, 2) where a map has each gene, in the embedding's order."""
-    table = pq.read_table(artifact.path / "data.parquet")
+    table = tables.read(artifact, schema.MAP_PLACES)
     return np.column_stack([table["x"].to_numpy(), table["y"].to_numpy()])
 
 
@@ -285,7 +285,7 @@ def _of_groups(artifact: Artifact, embedding: Artifact, names: Names) -> Any:
     if artifact.manifest["inputs"].get(embedding.key, embedding.digest) != embedding.digest:
         msg = f"{artifact.key} are groups of an older {embedding.key}; make them again: g2v kmeans"
         raise StoreError(msg)
-    found = groups.members(artifact.path / "data.parquet")
+    found = groups.members(tables.read(artifact, schema.GROUP_MEMBERS))
     number = dict(zip(found.genes.tolist(), found.group.tolist(), strict=True))
     values = [str(number.get(word, "")) for word in names.rows]
     if not any(values):

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from g2v_dask import driver, query
 from g2v_dask.answers import Analogies, Analogy, NearPair, NearPairs
+from g2v_dask.flows import tables
 from g2v_dask.flows.pipeline import made
 from g2v_dask.machine import cores
 from g2v_dask.progress import Display
@@ -70,7 +69,7 @@ def _forecast(spec: BestSpec, target: Any, cluster: ClusterSpec) -> str:
 
 def read(artifact: Artifact, spec: search.Spec) -> Any:
     """Stored answers as they were found."""
-    table = pq.read_table(artifact.path / "data.parquet")
+    table = tables.read(artifact)
     facts: Mapping[str, Any] = artifact.facts
     shared: dict[str, Any] = {
         "embedding": facts["embedding"],

@@ -56,9 +56,10 @@ def run(spec: TuneSpec, *, cluster: ClusterSpec | None = None, display: Display,
 def _check_given(store: Store, spec: EvaluateSpec) -> None:
     """Finds what is not there before hours of training.
 
-    Raises: SpecError for files that are not there, or an embedding that is not in the store.
+    Raises: SpecError for files, a library or read counts that are not there, or an embedding that is not in the store.
     """
-    for text in filter(None, (*spec.genesets, spec.pairs, spec.go)):
+    evaluate.asked(store, spec)
+    for text in filter(None, (*spec.genesets, spec.pairs, spec.go, spec.genes)):
         if "://" not in text and not Path(text).is_dir():
             expand_files([text])
     for name in (*spec.beside, *spec.common):
@@ -87,11 +88,11 @@ def _plans(store: Store, runs: Sequence[TrainSpec]) -> Iterator[Plan]:
 def _figure(store: Store, spec: TuneSpec, one: TrainSpec, why: str | None) -> Run:
     """The figure of a run that chooses, or why there is none."""
     if why is None:
-        rows = evaluations.read(store.get("evaluations", one.name)).figures
+        judged = evaluations.read(store.get("evaluations", one.name))
         try:
-            row = spec.choose.find(rows)
+            row = spec.choose.find(judged.figures)
         except InputError as error:
-            why = str(error)
+            why = judged.skipped.get(spec.choose.task, str(error))
         else:
             figures = {key: float(row[key]) for key in ("value", "low", "high", "coverage")}
             if "test" in row["on"].split():

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from html import escape as html_escape
 from pathlib import Path
 
-from g2v_dask.errors import InputError
-from g2v_dask.files import write_file
 from g2v_dask.report import markdown, pages
-from g2v_dask.report.saved import write, writing
+from g2v_dask.report.saved import chapters, write
 from g2v_dask.report.sheets import Sheet
 
 # On a phone a picture keeps a size at which its words can be read, and is scrolled within its frame, as tables are,
@@ -80,23 +78,11 @@ def write_html(path: Path, book: Book) -> None:
 
 
 def write_markdown(path: Path, book: Book) -> None:
-    """Writes a book as one Markdown file, each picture beside it under the same name with a number.
+    """Writes a book as one Markdown file, its pictures beside it, as ``saved.chapters``.
 
     Raises: InputError if a file cannot be written, or is named as a picture.
     """
-    file = path.expanduser()
-    if file.suffix.lower() == ".png":
-        msg = f"{path}: the pictures of the report take such names; call the report .md"
-        raise InputError(msg)
-    parts: list[str] = []
-    drawn = 0
-    for sheet in book.sheets:
-        name = f"{file.stem}-{drawn + 1}.png"
-        if sheet.picture is not None:
-            drawn += 1
-            with writing(file.with_name(name)):
-                write_file(file.with_name(name), sheet.picture.png)
-        parts.append(f"# {markdown.escape(sheet.title)}\n\n{markdown.body(sheet, name)}")
+    parts = chapters(path, book.sheets)
     if book.commands:
         fence = "`" * 3
         while any(fence in command for command in book.commands):
@@ -104,4 +90,4 @@ def write_markdown(path: Path, book: Book) -> None:
         lines = "\n".join(book.commands)
         about = f"\n{markdown.escape(book.about_commands)}\n" if book.about_commands else ""
         parts.append(f"# {AGAIN}\n\n{fence}bash\n{lines}\n{fence}\n{about}")
-    write(file, "\n".join(parts))
+    write(path, "\n".join(parts))

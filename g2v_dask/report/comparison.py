@@ -10,6 +10,7 @@ from typing import Any
 from g2v_dask.analysis.paired import Difference
 from g2v_dask.report import evaluation
 from g2v_dask.report.evaluation import EMBEDDING, Evaluated, Figure, name_of, number, title_of, value_of
+from g2v_dask.report.finite import finite
 from g2v_dask.report.sheets import Column, Sheet
 
 PAIRWISE = ("stability", "neighbours")  # tasks that ask about two embeddings, and not about one
@@ -47,7 +48,7 @@ class Compared:
                 {
                     **{"embedding": name, "less": self.names[0]},
                     **dict(zip(("task", "on", "model", "metric"), which, strict=True)),
-                    **{key: value if math.isfinite(value) else None for key, value in vars(found).items()},
+                    **finite(vars(found)),
                 }
                 for name, some in self.differences.items()
                 for which, found in some.items()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from g2v_dask.report.finite import finite
 from g2v_dask.report.sheets import Column, Picture, Sheet
 from g2v_dask.store import Artifact
 
@@ -53,6 +54,12 @@ class Evaluated:
         return list(dict.fromkeys(str(f["task"]) for f in self.figures))
 
     @property
+    def skipped(self) -> Mapping[str, str]:
+        """Tasks that nobody named, and why they were not asked."""
+        skipped: Mapping[str, str] = self.artifact.facts.get("skipped", {})
+        return skipped
+
+    @property
     def digest(self) -> str:
         """Of the embedding."""
         return str(self.artifact.manifest["inputs"][f"embeddings/{self.artifact.facts['embedding']}"])
@@ -67,13 +74,8 @@ class Evaluated:
             "artifact": self.artifact.key,
             "embedding": self.artifact.facts["embedding"],
             "tasks": self.tasks,
-            "figures": [
-                {
-                    key: None if isinstance(value, float) and not math.isfinite(value) else value
-                    for key, value in f.items()
-                }
-                for f in self.figures
-            ],
+            **({"skipped": dict(self.skipped)} if self.skipped else {}),
+            "figures": [finite(f) for f in self.figures],
         }
 
 
@@ -84,7 +86,11 @@ def sheets(found: Evaluated, *, pictures: bool = False, only: Collection[str] | 
                 only       of these tasks.
     """
     tasks = [task for task in found.tasks if only is None or task in only]
-    return [sheet for task in tasks for sheet in _of_task(found, task, pictures=pictures)]
+    made = [sheet for task in tasks for sheet in _of_task(found, task, pictures=pictures)]
+    if made and only is None:
+        notes = tuple(f"Not asked: {title_of(task)}: {why}." for task, why in found.skipped.items())
+        made[0] = replace(made[0], notes=(*made[0].notes, *notes))
+    return made
 
 
 def _of_task(found: Evaluated, task: str, *, pictures: bool) -> Iterator[Sheet]:

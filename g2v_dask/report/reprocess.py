@@ -13,6 +13,7 @@ from g2v_dask.driver import Summary
 from g2v_dask.names import Names
 from g2v_dask.report.asked import asked_sheets
 from g2v_dask.report.evaluation import Figure, figures_sheet, number, title_of
+from g2v_dask.report.finite import finite
 from g2v_dask.report.sheets import Cell, Column, Picture, Sheet
 
 GATE_EXIT = 4
@@ -90,8 +91,8 @@ class Judged:
         """For the report."""
         return {
             "evaluation": self.evaluation,
-            "figures": [_finite(f) for f in self.figures],
-            "before": [_finite(f) for f in self.before],
+            "figures": [finite(f) for f in self.figures],
+            "before": [finite(f) for f in self.before],
         }
 
 
@@ -103,11 +104,6 @@ class Reached:
     value: float = math.nan
     why: str = ""
     """Why the gate does not let it pass."""
-
-
-def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON knows finite numbers alone."""
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +173,7 @@ class Outcome:
             "datasets": {**self.datasets, "quarantined": self.quarantined},
             "overlap": [k.as_json() for k in self.kept],
             "evaluations": [j.as_json() for j in self.judged],
-            "reached": [_finite(vars(r)) for r in self.reached],
+            "reached": [finite(vars(r)) for r in self.reached],
             "heads": [vars(h) for h in self.heads],
             "stages": [s.as_json() for s in self.stages],
             "seconds": self.seconds,

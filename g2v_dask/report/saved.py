@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -53,17 +53,33 @@ def full_sheet(
 
 
 def write_markdown(path: Path, *sheets: Sheet) -> None:
-    """Writes reports as one Markdown file; the picture of one goes beside it, under the same name with ``.png``.
+    """Writes reports as one Markdown file, their pictures beside it.
 
-    Raises: InputError if a file cannot be written, or both would have one name.
+    Raises: InputError if a file cannot be written, or is named as a picture.
     """
-    picture = path.with_suffix(".png")
-    for drawn in (one.picture for one in sheets if one.picture is not None):
-        if picture == path:
-            msg = f"{path}: the picture of the report takes that name; call the report .md"
-            raise InputError(msg)
-        _write(picture, drawn.png)
-    write(path, "\n".join(f"# {escape(one.title)}\n\n{body(one, picture.name)}" for one in sheets))
+    write(path, "\n".join(chapters(path, sheets)))
+
+
+def chapters(path: Path, sheets: Sequence[Sheet]) -> list[str]:
+    """Each report as Markdown under its title. Writes their pictures beside the file that they will stand in.
+
+    One picture has the file's name with ``.png``, several have a number too.
+    Raises: InputError if a picture cannot be written, or the file is named as one.
+    """
+    drawn = [one.picture for one in sheets if one.picture is not None]
+    if drawn and path.suffix.lower() == ".png":
+        msg = f"{path}: the picture of the report takes that name; call the report .md"
+        raise InputError(msg)
+    numbers = iter(range(1, len(drawn) + 1))
+    parts: list[str] = []
+    for one in sheets:
+        name = ""
+        if one.picture is not None:
+            number = next(numbers)
+            name = f"{path.stem}-{number}.png" if len(drawn) > 1 else f"{path.stem}.png"
+            _write(path.with_name(name), one.picture.png)
+        parts.append(f"# {escape(one.title)}\n\n{body(one, name)}")
+    return parts
 
 
 def write_html(path: Path, *sheets: Sheet) -> None:

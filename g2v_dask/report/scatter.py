@@ -41,6 +41,7 @@ CLEAR = 19.0  # points between the middles of two numbers, or of a number and a 
 SHORE, STEP = 6.0, 1.5  # points: how far from an island's genes its outline runs; of the grid for it
 SMALL = 100  # genes of an island whose number is written smaller, if it has fewer
 HIDDEN = 60.0  # points that the number of an island is moved, rather than hide what lies below it
+COVERING = 150.0  # more of them, rather than hide the island itself
 MOVED = (10.0, 20.0, 30.0, 45.0, 60.0)  # points that a number may be moved for that
 LABEL, TITLE = 24, 70  # characters
 HALO = [withStroke(linewidth=2.5, foreground="white")]
@@ -373,6 +374,7 @@ def _beside(
     reach = ((own - middle) @ ways.T).max(axis=0) + SHORE + CLEAR / 2
     tried = np.vstack([best, middle + ways * reach[:, None]])
     cost = np.append(0.0, reach) + HIDDEN * count.within(tried - CLEAR / 2, tried + CLEAR / 2)
+    cost = cost + COVERING * np.array([(np.abs(own - place).max(axis=1) < CLEAR / 2).mean() for place in tried])
     for other in taken:
         cost = cost + np.where(np.abs(tried - other).max(axis=1) < CLEAR, 1000.0, 0.0)
     place: NDArray[np.float64] = tried[int(np.argmin(cost))]

@@ -13,6 +13,7 @@ from typing import Any
 from g2v_dask.driver import Summary
 from g2v_dask.files import write_file
 from g2v_dask.report.evaluation import number
+from g2v_dask.report.finite import finite
 from g2v_dask.report.saved import writing
 from g2v_dask.report.sheets import Bold, Column, Picture, Sheet
 
@@ -75,9 +76,9 @@ class Tried:
         figures = {"value": self.value, "low": low, "high": high}
         return {
             "at": dict(self.at),
-            **_finite(figures),
+            **finite(figures),
             **({"why": self.why} if self.why else {}),
-            "runs": [_finite(vars(run)) for run in self.runs],
+            "runs": [finite(vars(run)) for run in self.runs],
         }
 
 
@@ -121,10 +122,6 @@ class Tuned:
             "stages": [summary.as_json() for summary in self.stages],
             "exit_code": self.exit_code,
         }
-
-
-def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
 def highest(cells: Iterable[Tried]) -> float:

@@ -24,7 +24,7 @@ from g2v_dask import arrays, background, evaluation, ontology, schema
 from g2v_dask.analysis import tissues
 from g2v_dask.background import Sources
 from g2v_dask.errors import InputError, SpecError
-from g2v_dask.evaluation.base import ROWS, Subject, Unit
+from g2v_dask.evaluation.base import ROWS, Subject, TooLittleError, Unit
 from g2v_dask.files import file_sha256, placed
 from g2v_dask.folders import Folder
 from g2v_dask.folders.inputs import find
@@ -53,6 +53,8 @@ class Detail:
     """Name under ``GIVEN`` to path on the client."""
     units: tuple[tuple[str, Unit], ...]
     """Task and unit of each part of the first round."""
+    skipped: Mapping[str, str]
+    """Why tasks that nobody named are not asked."""
 
 
 # -- plan -----------------------------------------------------------------------------------------------------
@@ -61,20 +63,14 @@ class Detail:
 def plan(store: Store, spec: EvaluateSpec) -> Plan:
     """One target; a part for every unit of every task.
 
-    Raises: SpecError if nothing is asked, or what a task needs is missing; InputError for files that are wrong or
-            know too few of the embedding's genes.
+    A task that was not named, and that too little was given for, is passed over with a note.
+    Raises: SpecError as ``asked``; InputError for files that are wrong; TooLittleError for a task that was named, or
+            if none can be asked.
     """
     source = store.only("embeddings", spec.name)
     beside = tuple(store.get("embeddings", name) for name in spec.beside)
     common = tuple(store.get("embeddings", name) for name in spec.common)
-    counted = _counted(store, spec)
-    tasks = spec.chosen(tissues=tissues.are_there(a.facts["samples"] for a in counted))
-    if not tasks:
-        msg = "evaluate: nothing to ask: give --genesets, --pairs, --go or --beside, or a store with read counts"
-        raise SpecError(msg)
-    if "tissue" not in tasks:
-        counted = []
-    _check_extras(spec, tasks)
+    tasks, counted = asked(store, spec)
     paths = _paths(spec)
     found, inputs = background.sources(store, source, counted)
     origins = {
@@ -89,9 +85,10 @@ def plan(store: Store, spec: EvaluateSpec) -> Plan:
         files={key: tuple(name for name in origins if name.startswith(f"{key}/")) for key in paths},
         origins=origins,
         units=(),
+        skipped={},
     )
-    subject = _subject(source, beside, common, found, paths)
-    units = tuple((task, unit) for task in tasks for unit in evaluation.load(task).units(subject, spec))
+    subject = _subject(detail, paths)
+    units, skipped = _units(subject, spec, tasks)
     name = source.name if spec.to is None else spec.to
     vectors = subject.vectors.nbytes
     target = Target(
@@ -101,7 +98,7 @@ def plan(store: Store, spec: EvaluateSpec) -> Plan:
         version=VERSION,
         identity={
             **spec.select("identity"),
-            "tasks": list(tasks),
+            "tasks": [task for task in tasks if task not in skipped],
             # their digests are inputs, which do not tell who has which part
             **{key: sorted(a.name for a in some) for key, some in (("beside", beside), ("common", common))},
         },
@@ -113,7 +110,7 @@ def plan(store: Store, spec: EvaluateSpec) -> Plan:
         },
         limits=spec.select("limit"),
         spec=dataclasses.replace(spec, name=source.name, to=name),
-        detail=dataclasses.replace(detail, units=units),
+        detail=dataclasses.replace(detail, units=units, skipped=skipped),
         parts=tuple(
             Part(number=number, bytes=vectors + unit.bytes, label=f"{name}, {unit.label}")
             for number, (_, unit) in enumerate(units)
@@ -121,7 +118,40 @@ def plan(store: Store, spec: EvaluateSpec) -> Plan:
         same_blas=True,
     )
     target.folder(store)  # a wrong name is found before any work
-    return Plan(stage="evaluate", targets=(target,))
+    notes = tuple(f"{name}: {task} is not asked: {why}" for task, why in skipped.items())
+    return Plan(stage="evaluate", targets=(target,), notes=notes)
+
+
+def asked(store: Store, spec: EvaluateSpec) -> tuple[tuple[str, ...], list[Artifact]]:
+    """The tasks that are asked of any embedding, and the datasets with read counts that they take.
+
+    Raises: SpecError if nothing is asked, tissue is asked without read counts, or a library is missing.
+    """
+    counted = _counted(store, spec)
+    tasks = spec.chosen(tissues=tissues.are_there(a.facts["samples"] for a in counted))
+    if not tasks:
+        msg = "evaluate: nothing to ask: give --genesets, --pairs, --go or --beside, or a store with read counts"
+        raise SpecError(msg)
+    _check_extras(spec, tasks)
+    return tasks, counted if "tissue" in tasks else []
+
+
+def _units(
+    subject: Subject, spec: EvaluateSpec, tasks: Sequence[str]
+) -> tuple[tuple[tuple[str, Unit], ...], dict[str, str]]:
+    """The units of each task; and why tasks that nobody named are not asked."""
+    units: list[tuple[str, Unit]] = []
+    skipped: dict[str, TooLittleError] = {}
+    for task in tasks:
+        try:
+            units += [(task, unit) for unit in evaluation.load(task).units(subject, spec)]
+        except TooLittleError as error:
+            if spec.tasks:
+                raise
+            skipped[task] = error
+    if not units:
+        raise next(iter(skipped.values()))
+    return tuple(units), {task: str(error).removeprefix(f"{task}: ") for task, error in skipped.items()}
 
 
 def _counted(store: Store, spec: EvaluateSpec) -> list[Artifact]:
@@ -154,7 +184,7 @@ def _check_extras(spec: EvaluateSpec, tasks: tuple[str, ...]) -> None:
 def _paths(spec: EvaluateSpec) -> dict[str, tuple[Path, ...]]:
     """The files of each option that names some; of a folder all that lie in it, of GO only what is read."""
     found: dict[str, tuple[Path, ...]] = {}
-    for key in ("genesets", "pairs", "go"):
+    for key in ("genesets", "pairs", "go", "genes"):
         given = getattr(spec, key)
         texts = (given,) if isinstance(given, str) else tuple(given or ())
         if texts:
@@ -188,7 +218,7 @@ def _subject_of(folder: Folder, detail: _ById) -> Subject:
     """The subject, opened once a process for all its parts."""
     held = detail.detail
     paths = {key: tuple(_fetched(folder, f"{GIVEN}/{name}") for name in names) for key, names in held.files.items()}
-    return _subject(held.embedding, held.beside, held.common, held.sources, paths)
+    return _subject(held, paths)
 
 
 @dataclass(frozen=True)
@@ -204,27 +234,34 @@ def _fetched(folder: Folder, name: str) -> Path:
     return folder.desk / name
 
 
-def _subject(
-    embedding: Artifact,
-    beside: tuple[Artifact, ...],
-    common: tuple[Artifact, ...],
-    sources: Sources,
-    paths: Mapping[str, tuple[Path, ...]],
-) -> Subject:
-    genes, vectors = _vectors(embedding)
-    table = GeneTable.load()
-    if common:
-        _, rows = shared([genes, *(_words(a) for a in common)], table)
+def _subject(detail: Detail, paths: Mapping[str, tuple[Path, ...]]) -> Subject:
+    genes, vectors = _vectors(detail.embedding)
+    table = _table(paths)
+    if detail.common:
+        _, rows = shared([genes, *(_words(a) for a in detail.common)], table)
         genes, vectors = genes[rows[0]], vectors[rows[0]]
     return Subject(
-        name=embedding.name,
+        name=detail.embedding.name,
         genes=genes,
         vectors=vectors,
         table=table,
-        background=sources,
+        background=detail.sources,
         files=paths,
-        beside={a.name: _vectors(a) for a in beside},
+        beside={a.name: _vectors(a) for a in detail.beside},
+        taxon=detail.spec.tax_id,
     )
+
+
+def gene_table(spec: EvaluateSpec) -> GeneTable:
+    """The gene table that is named, or the bundled one.
+
+    Raises: SpecError if it is not there; InputError if it is none.
+    """
+    return _table({} if spec.genes is None else {"genes": tuple(f.path() for f in find((spec.genes,)))})
+
+
+def _table(paths: Mapping[str, tuple[Path, ...]]) -> GeneTable:
+    return GeneTable.load(next(iter(paths.get("genes", ())), None))
 
 
 def shared(words: Sequence[NDArray[np.str_]], table: GeneTable) -> tuple[list[str], list[NDArray[np.int64]]]:
@@ -330,6 +367,7 @@ def facts(store: Store, target: Target, receipts: Mapping[int, Receipt]) -> dict
         "embedding": detail.embedding.name,
         "genes": detail.embedding.facts["genes"],
         "tasks": list(dict.fromkeys(task for task, _ in detail.units)),
+        **({"skipped": dict(detail.skipped)} if detail.skipped else {}),
         **receipts[0]["result"],
         "versions": {name: metadata.version(name) for name in (*MADE_BY, *torch)},
     }

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
@@ -180,12 +178,11 @@ def test_memory_bytes__is_enough_and_not_far_too_much(method: str, monkeypatch: 
     assert need / 3 < peak < need
 
 
-def test_members__come_back_in_their_order(tmp_path: Path) -> None:
+def test_members__come_back_in_their_order() -> None:
     vectors, genes, truth = apart()
     ours = found(vectors, genes)
     ours.cosine[truth == 4] = 0.5  # ties go by gene id
-    pq.write_table(groups.table(genes, ours), tmp_path / "part-0.parquet")
-    back = groups.members(tmp_path)
+    back = groups.members(groups.table(genes, ours))
     rows = list(zip(back.group.tolist(), (-back.cosine).tolist(), back.genes.tolist(), strict=True))
     assert rows == sorted(rows)
     stored = dict(zip(back.genes.tolist(), zip(back.group.tolist(), back.cosine.tolist(), strict=True), strict=True))

@@ -39,6 +39,9 @@ class FakeBackground:
     def expression(self) -> Iterator[tuple[NDArray[np.str_], NDArray[np.float32]]]:
         yield from self.datasets
 
+    def measured(self) -> Mapping[str, tuple[int, NDArray[np.str_]]]:
+        return {d.name: (len(d.counts), d.genes) for d in self.counted}
+
     def counts(self) -> Iterator[Dataset]:
         yield from self.counted
 

@@ -21,7 +21,7 @@ from g2v_dask.errors import InputError
 from g2v_dask.evaluate_spec import EvaluateSpec
 from g2v_dask.evaluation import prediction
 from g2v_dask.evaluation.base import Subject
-from g2v_dask.evaluation.prediction import Question, annotation_counts, expression_pca, predicted
+from g2v_dask.evaluation.prediction import Question, annotation_counts, predicted
 from tests.data_paths import data
 from tests.evaluation.subjects import FakeBackground, evaluated, figure, figures, subject, symbols, write_gmt
 
@@ -295,41 +295,6 @@ def test_units__a_set_without_others(tmp_path: Path) -> None:
 # -- expression ---------------------------------------------------------------------------------------------
 
 
-def test_expression_pca__as_svd_of_standardised_samples() -> None:
-    """Two datasets, with genes that one lacks, that do not vary, and that the embedding does not have."""
-    rng = np.random.default_rng(6)
-    names = symbols(40)
-    mixing = rng.standard_normal((3, 40)) * 3
-    values = (rng.standard_normal((50, 3)) @ mixing + rng.standard_normal((50, 40))).astype(np.float32) + 5
-    values[:, 4] = 7
-    datasets = [
-        (names[:30], values[:20, :30]),
-        (np.array([*names[10:], "X1Y"]), np.c_[values[20:, 10:], values[20:, 0]]),
-    ]
-    toy = subject(names[:39], np.zeros((39, 5)), background=FakeBackground(datasets=datasets))
-    stacked = np.zeros((50, 40))
-    stacked[:20, :30] = values[:20, :30] - values[:20, :30].mean(axis=0)
-    stacked[20:, 10:] = values[20:, 10:] - values[20:, 10:].mean(axis=0)
-    for some in (slice(0, 20), slice(20, 50)):
-        spread = stacked[some].std(axis=0)
-        stacked[some] /= np.where(spread > 1e-6, spread, 1)
-    _, singular, right = np.linalg.svd(stacked[:, :39], full_matrices=False)
-    expected = right[:5].T * singular[:5]
-    found = expression_pca(toy, 1)
-    assert found.shape == (39, 5)
-    np.testing.assert_allclose(np.abs(found[:, :3]), np.abs(expected[:, :3]), atol=1e-3)  # the sign is free
-    np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=0.5)
-    np.testing.assert_allclose(found[4], 0, atol=1e-9)
-
-
-def test_expression_pca__fewer_genes_than_components() -> None:
-    names = symbols(4)
-    values = np.random.default_rng(0).standard_normal((9, 4)).astype(np.float32)
-    found = expression_pca(subject(names, np.zeros((4, 7)), background=FakeBackground(datasets=[(names, values)])), 1)
-    z = (values - values.mean(axis=0)) / values.std(axis=0)
-    np.testing.assert_allclose(found @ found.T, z.T @ z, atol=1e-3)
-
-
 def test_prediction__go_terms_by_real_expression(monkeypatch: pytest.MonkeyPatch) -> None:
     """Components of GTEx kidney tell genes of GO terms from others; random vectors do not."""
     monkeypatch.setattr(prediction, "PER_GENE", 5)
@@ -340,7 +305,7 @@ def test_prediction__go_terms_by_real_expression(monkeypatch: pytest.MonkeyPatch
     background = FakeBackground(datasets=[(names, log[:, best])])
     files = {"go": sorted(data("genes").iterdir())}
     blank = subject(names, np.zeros((6000, 20)), background=background)
-    toy = subject(names, expression_pca(blank, 1), background=background, files=files)
+    toy = subject(names, prediction._expression(blank, 1), background=background, files=files)
     spec = replace(SPEC, genesets=(), go="x", sets=8, baselines=True)
     rows = evaluated(prediction, toy, spec)["rows"]
     auroc = {model: figure(rows, metric="auroc", model=model, on="GO")["value"] for model in MODELS}

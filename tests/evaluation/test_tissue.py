@@ -11,14 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import r2_score
 from threadpoolctl import threadpool_limits
 
 from g2v_dask import driver
 from g2v_dask.errors import InputError
-from g2v_dask.evaluation import expression, tissue
+from g2v_dask.evaluation import tissue
 from g2v_dask.evaluation.base import ROWS, Dataset, Subject, Tables
 from g2v_dask.genes import GeneTable
 from g2v_dask.spec import EvaluateSpec
@@ -218,10 +217,15 @@ def test_units__what_cannot_be_asked() -> None:
 
 
 def test_run__too_few_genes() -> None:
-    few = replace(subject(VECTORS[:49]), genes=np.array(GENES[:49]))
+    """Before any counts are read; and where one has no read, after."""
+    message = "tissue: takes 50 genes that tissues tell apart, and e has 49 of them"
     spec = replace(SPEC, least_coverage=0.01)
+    with pytest.raises(InputError, match=message):
+        tissue.units(replace(subject(VECTORS[:49]), genes=np.array(GENES[:49])), spec)
+    silent = [replace(d, counts=d.counts * (np.arange(len(GENES)) > 0)) for d in DATASETS]
+    few = replace(subject(VECTORS[:50], datasets=silent), genes=np.array(GENES[:50]))
     (unit,) = tissue.units(few, spec)
-    with pytest.raises(InputError, match="tissue: takes 50 genes that tissues tell apart, and e has 49 of them"):
+    with pytest.raises(InputError, match=message):
         tissue.run(few, spec, unit, lambda *_: None)
 
 
@@ -319,46 +323,3 @@ def test_matched__as_many_of_each_stratum_and_each_gene_as_often() -> None:
     often = np.bincount(sets.ravel(), minlength=22) / 4000
     np.testing.assert_allclose(often, [0.3] * 10 + [0.2] * 5 + [0] * 4 + [1] * 3, atol=0.03)
     assert not np.array_equal(sets, tissue.matched(members, strata, draws=4000, seed=1, number=1))
-
-
-# -- expression as vectors ----------------------------------------------------------------------------------
-
-
-def some_expression() -> list[tuple[NDArray[np.str_], NDArray[np.float32]]]:
-    random = np.random.default_rng(7)
-    both = random.normal(size=(50, 3)) @ random.normal(size=(3, 30)) * 3 + random.normal(size=(50, 30))
-    genes = np.array([f"g{i:02d}" for i in range(50)])
-    return [(genes, both[:, :12].T.astype(np.float32)), (genes[:40], both[:40, 12:].T.astype(np.float32))]
-
-
-def test_components__are_scikit_learns() -> None:
-    (genes, one), (_, two) = some_expression()
-    rows = {gene: i for i, gene in enumerate(genes.tolist()[:40])}
-    found = expression.components(lambda: iter(some_expression()), rows, 3, within=False, seed=1)
-    expected = PCA(n_components=3, svd_solver="full").fit_transform(np.vstack([one[:, :40], two]).T.astype(np.float64))
-    signs = np.sign((found * expected).sum(axis=0))
-    np.testing.assert_allclose(found * signs, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
-
-
-def test_components__within_datasets_levels_and_scales_are_nothing() -> None:
-    rows = {f"g{i:02d}": i for i in range(50)}
-    random = np.random.default_rng(3)
-
-    def moved() -> Iterator[tuple[NDArray[np.str_], NDArray[np.float32]]]:
-        for genes, values in some_expression():
-            yield genes, values * random.uniform(1, 4) + random.normal(size=len(genes)).astype(np.float32) * 9
-
-    plain = expression.components(lambda: iter(some_expression()), rows, 2, within=True, seed=1)
-    other = expression.components(lambda: iter(list(moved())), rows, 2, within=True, seed=1)
-    np.testing.assert_allclose(np.abs(plain), np.abs(other), rtol=1e-3, atol=1e-3)
-
-
-def test_components__few_samples_and_none() -> None:
-    rows = {f"g{i:02d}": i for i in range(50)} | {"nowhere": 50}
-    found = expression.components(lambda: iter(some_expression()), rows, 200, within=False, seed=1)
-    assert found.shape == (51, 29)
-    assert not found[50].any()
-    assert found[:40].all(axis=1).all()
-    assert expression.components(lambda: iter(()), rows, 5, within=False, seed=1).shape == (51, 0)
-    strangers = lambda: iter([(np.array(["x"]), np.ones((4, 1), dtype=np.float32))])  # noqa: E731
-    assert not expression.components(strangers, rows, 2, within=True, seed=1).any()

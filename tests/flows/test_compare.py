@@ -86,6 +86,15 @@ def _value(found: Any, start: str) -> float:
     return next(float(f["value"]) for f in found.figures if str(f["metric"]).startswith(start))
 
 
+def test_run__what_nobody_named_may_be_passed_over(store: Store, tmp_path: Path, address: str) -> None:
+    """Sets of ten genes are too small to be predicted."""
+    found = compared(store, ClusterSpec(address=address), "good", "bad", genesets=(str(tmp_path / "sets.gmt"),))
+    good, bad = found.evaluated
+    assert (good.tasks, bad.tasks) == (["clusteredness", "stability", "neighbours"], ["clusteredness"])
+    assert list(good.skipped) == list(bad.skipped) == ["prediction"]
+    assert [s.title for s in comparison.sheets(found)][0] == "Pathway clusteredness: good, bad"
+
+
 def test_run__of_neighbours_alone_judges_the_first(store: Store, address: str) -> None:
     found = compared(store, ClusterSpec(address=address), "good", "bad", tasks=("neighbours",))
     (one,) = found.evaluated

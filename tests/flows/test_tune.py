@@ -185,6 +185,7 @@ def test_run__goes_on_after_a_stop(folder: Path, here: ClusterSpec, monkeypatch:
         ({}, {"genesets": ["none.gmt"]}, "no such file: .*none.gmt"),
         ({}, {"tasks": ["clusteredness", "neighbours"], "beside": ["e"]}, "no embeddings named 'e'"),
         ({}, {"common": ["e"]}, "no embeddings named 'e'"),
+        ({}, {"tasks": ["clusteredness", "tissue"]}, "tissue is told by read counts, and no dataset here has any"),
     ],
 )
 def test_run__what_is_not_there_is_found_before_any_work(
@@ -193,6 +194,21 @@ def test_run__what_is_not_there_is_found_before_any_work(
     with pytest.raises(SpecError, match=message):
         run(spec_of(folder, {**RESTART, **given}, **evaluate), NOWHERE)
     assert Store.open(folder / "store").names("embeddings") == []
+
+
+def test_run__a_missing_library_is_found_before_any_work(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = spec_of(folder, RESTART, tasks=["clusteredness", "interaction"], pairs=str(folder))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SpecError, match=r"pip install 'g2v_dask\[torch\]'"):
+        run(spec, NOWHERE)
+    assert Store.open(folder / "store").names("embeddings") == []
+
+
+def test_run__figure_of_a_task_that_is_passed_over(folder: Path, here: ClusterSpec) -> None:
+    """The modules are too small to be predicted; nobody named the task."""
+    given = {"method": "svd", "grid": {"components": [4]}, "choose": "prediction auroc"}
+    with pytest.raises(InputError, match="no cell has 'prediction auroc'; t-c4: no set has 20 to 200 genes"):
+        run(spec_of(folder, given, tasks=[]), here)
 
 
 def test_run__figure_that_no_cell_has(folder: Path, here: ClusterSpec) -> None:

@@ -257,6 +257,17 @@ def test_islands__numbers_beside_what_they_name_and_apart(monkeypatch: pytest.Mo
     assert [mark.size for mark in marks] == [10, 8, 8]
 
 
+def test_beside__a_small_island_in_a_crowd_is_not_hidden_by_its_number() -> None:
+    rng = np.random.default_rng(2)
+    crowd = rng.uniform(0, 400, size=(4000, 2))
+    own = 200 + 3 * rng.normal(size=(12, 2))
+    count = labels.Count(np.vstack([crowd, own]), np.array([400.0, 400.0]))
+    beside = scatter._beside(own, count, [], own.mean(axis=0))
+    assert scatter.CLEAR / 2 < np.abs(own - beside).max(axis=1).min() < 40
+    on_it = crowd.mean(axis=0)
+    assert scatter._beside(crowd, count, [], on_it).tolist() == on_it.tolist()  # a large one bears its own
+
+
 def test_islands__an_outline_runs_around_all_points_and_no_hole() -> None:
     places, island = archipelago()
     paper = scatter.Paper.around(places)

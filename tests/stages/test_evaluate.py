@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,13 @@ import pytest
 
 from g2v_dask import driver, evaluation, schema
 from g2v_dask.errors import InputError, SpecError
-from g2v_dask.evaluation.base import ROWS, Subject, Tables, Unit, row, rows_table
+from g2v_dask.evaluation.base import ROWS, Subject, Tables, TooLittleError, Unit, row, rows_table
+from g2v_dask.flows import evaluate as evaluate_flow
 from g2v_dask.parts import Target
 from g2v_dask.spec import EvaluateSpec
 from g2v_dask.stages import evaluate
 from g2v_dask.store import Store
-from tests import stores
+from tests import go_toy, stores
 
 GENES = ["TP53", "BRCA1", "CD3E", "CD19"]
 
@@ -118,12 +121,83 @@ def test_evaluate__too_few_genes(store: Store, tmp_path: Path) -> None:
         ({"models": ("cosinus",)}, "did you mean 'cosine'"),
         ({"models": ()}, "models must name one or more"),
         ({"matched": True, "pairs": "x"}, "matched needs --pairs, and --go"),
+        ({"tax_id": "mouse"}, "evaluate: tax_id must be a number of NCBI's taxonomy"),
         ({"tasks": ("stability",)}, "stability needs --beside"),
     ],
 )
 def test_spec__says_what_is_missing(given: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         EvaluateSpec(**given)
+
+
+class Fitting(Counting):
+    """The same for sets of five genes or more, of which there are none."""
+
+    @staticmethod
+    def units(subject: Subject, spec: EvaluateSpec) -> tuple[Unit, ...]:
+        msg = "prediction: no set has 5 genes; take files of more sets"
+        raise TooLittleError(msg)
+
+
+def test_evaluate__a_task_that_nobody_named_is_passed_over(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "load", lambda name: Fitting if name == "prediction" else Counting)
+    files = (str(tmp_path / "sets.gmt"),)
+    plan = evaluate.plan(store, EvaluateSpec(genesets=files))
+    assert plan.notes == ("genes: prediction is not asked: no set has 5 genes; take files of more sets",)
+    assert plan.targets[0].identity["tasks"] == ["clusteredness"]
+    driver.here(evaluate, plan, store)
+    facts = store.get("evaluations", "genes").facts
+    assert facts["tasks"] == ["clusteredness"]
+    assert facts["skipped"] == {"prediction": "no set has 5 genes; take files of more sets"}
+    with pytest.raises(InputError, match="prediction: no set has 5 genes"):
+        evaluate.plan(store, EvaluateSpec(genesets=files, tasks=("clusteredness", "prediction")))
+    monkeypatch.setattr(evaluation, "load", lambda name: Fitting)
+    with pytest.raises(InputError, match="prediction: no set has 5 genes"):
+        evaluate.plan(store, EvaluateSpec(genesets=files))
+
+
+def test_evaluate__files_that_are_wrong_are_not_passed_over(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    (tmp_path / "sets.gmt").write_text("A without genes\n")
+    stores.embedding(store, "other", GENES, np.eye(4))
+    with pytest.raises(InputError, match=r"sets\.gmt"):
+        evaluate.plan(store, EvaluateSpec(name="genes", genesets=(str(tmp_path / "sets.gmt"),)))
+
+
+MOUSE = "10090"
+GENE_INFO = "#tax_id\tGeneID\tSymbol\tSynonyms\tdbXrefs\tdescription\ttype_of_gene\n"
+
+
+def test_evaluate__go_of_another_species(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """gene2go of all species, and the gene table of this one; both reach the parts."""
+    monkeypatch.undo()
+    names = [f"Gn{i}" for i in range(60)]
+    stores.embedding(store, "mouse", names, np.random.default_rng(0).normal(size=(60, 3)))
+    rows = [f"{MOUSE}\t{i + 1}\t{name}\t-\t-\t-\tprotein-coding\n" for i, name in enumerate(names)]
+    (tmp_path / "mouse.gene_info").write_text(GENE_INFO + "".join(rows))
+    go = go_toy.ncbi(tmp_path / "go")
+    with gzip.open(go / "gene2go.gz", "at") as stream:
+        for i in range(60):
+            stream.write(f"{MOUSE}\t{i + 1}\t{go_toy.C if i < 25 else go_toy.D}\tIDA\t-\t-\t-\tProcess\n")
+    asked = EvaluateSpec(
+        name="mouse", go=str(go), tax_id=MOUSE, genes=str(tmp_path / "mouse.gene_info"), tasks=("prediction",), sets=2
+    )
+    plan = evaluate.plan(store, asked)
+    assert {i.partition(":")[2].partition("/")[0] for i in plan.targets[0].inputs if i.startswith("file:")} == {
+        "go",
+        "genes",
+    }
+    driver.here(evaluate, plan, store)
+    figures = evaluate_flow.read(store.get("evaluations", "mouse")).figures
+    assert {(f["on"], f["genes"], f["coverage"]) for f in figures} == {("GO", 60, 1.0)}
+    with pytest.raises(InputError, match="mouse has 0.0 % of its genes"):  # by the human table
+        evaluate.plan(store, dataclasses.replace(asked, genes=None))
+    with pytest.raises(InputError, match="no annotation of the species 10116"):
+        evaluate.plan(store, dataclasses.replace(asked, tax_id="10116"))
 
 
 def test_evaluate__nothing_to_ask(store: Store) -> None:
