@@ -14,13 +14,13 @@ from typing import Any, NoReturn
 
 import click
 
-from g2v_dask.cli_compare import compare
-from g2v_dask.cli_evaluate import evaluate
-from g2v_dask.cli_geo import geo
-from g2v_dask.cli_goa import goa
-from g2v_dask.cli_groups import kmeans
-from g2v_dask.cli_maps import map_
-from g2v_dask.cli_options import (
+from g2v_dask.commands.compare import compare
+from g2v_dask.commands.evaluate import evaluate
+from g2v_dask.commands.geo import geo
+from g2v_dask.commands.goa import goa
+from g2v_dask.commands.groups import kmeans
+from g2v_dask.commands.maps import map_
+from g2v_dask.commands.options import (
     cluster_of,
     display_of,
     json_option,
@@ -31,12 +31,12 @@ from g2v_dask.cli_options import (
     store_option,
     work_options,
 )
-from g2v_dask.cli_questions import analogy, ask, similar
-from g2v_dask.cli_report import report as report_
-from g2v_dask.cli_reprocess import reprocess
-from g2v_dask.cli_stability import stability
-from g2v_dask.cli_store import gc, list_, remove, show, verify
-from g2v_dask.cli_tune import tune
+from g2v_dask.commands.questions import analogy, ask, similar
+from g2v_dask.commands.report import report as report_
+from g2v_dask.commands.reprocess import reprocess
+from g2v_dask.commands.stability import stability
+from g2v_dask.commands.store import gc, list_, remove, show, verify
+from g2v_dask.commands.tune import tune
 from g2v_dask.errors import G2VError, InputError
 from g2v_dask.spec import STAGES, ClusterSpec, ImportSpec, RunSpec
 

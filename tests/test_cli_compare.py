@@ -9,7 +9,7 @@ import click
 import numpy as np
 import pytest
 
-from g2v_dask.cli_compare import compare
+from g2v_dask.commands.compare import compare
 from g2v_dask.errors import G2VError
 from g2v_dask.store import Store
 from tests import stores

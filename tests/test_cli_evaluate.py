@@ -9,7 +9,7 @@ import click
 import numpy as np
 import pytest
 
-from g2v_dask.cli_evaluate import evaluate
+from g2v_dask.commands.evaluate import evaluate
 from g2v_dask.errors import G2VError
 from g2v_dask.evaluate_spec import EvaluateSpec
 from g2v_dask.options import key_of

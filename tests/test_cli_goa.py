@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from g2v_dask.cli_goa import goa
+from g2v_dask.commands.goa import goa
 from g2v_dask.errors import InputError, SpecError
 from g2v_dask.evaluation.goa import PUBLISHED
 from g2v_dask.files import file_sha256

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from g2v_dask import cli, driver
-from g2v_dask.cli_evaluate import evaluate
-from g2v_dask.cli_options import spec_of
-from g2v_dask.cli_report import report
+from g2v_dask.commands.evaluate import evaluate
+from g2v_dask.commands.options import spec_of
+from g2v_dask.commands.report import report
 from g2v_dask.errors import G2VError
 from g2v_dask.flows import recipe
 from g2v_dask.spec import (

@@ -12,7 +12,7 @@ import click
 import pytest
 
 from g2v_dask import driver
-from g2v_dask.cli_tune import tune as command
+from g2v_dask.commands.tune import tune as command
 from g2v_dask.errors import G2VError
 from g2v_dask.spec import IngestSpec, MergeSpec, PairsSpec
 from g2v_dask.stages import ingest, merge, pairs

@@ -50,11 +50,7 @@ ORDER = [
     ["flows"],
     ["api"],
     ["__init__"],
-    ["cli_options"],
-    [
-        *("cli_questions", "cli_groups", "cli_maps", "cli_stability", "cli_geo", "cli_reprocess", "cli_store"),
-        *("cli_evaluate", "cli_goa", "cli_tune", "cli_compare", "cli_report"),
-    ],
+    ["commands"],
     ["cli"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

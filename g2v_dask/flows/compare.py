@@ -28,7 +28,7 @@ from g2v_dask.flows.pipeline import joined
 from g2v_dask.machine import cores
 from g2v_dask.progress import Display
 from g2v_dask.report.comparison import PAIRWISE, Compared, Which
-from g2v_dask.report.evaluation import Evaluated
+from g2v_dask.report.evaluated import Evaluated
 from g2v_dask.spec import ClusterSpec, EvaluateSpec
 from g2v_dask.stages import evaluate as stage
 from g2v_dask.store import Artifact, Store

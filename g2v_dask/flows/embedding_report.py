@@ -16,7 +16,7 @@ from g2v_dask.flows import evaluate, pictures, recipe, tables
 from g2v_dask.query import Embedding, Neighbour
 from g2v_dask.questions import Filters
 from g2v_dask.report.embedding import Dataset, Known, Map
-from g2v_dask.report.evaluation import Evaluated
+from g2v_dask.report.evaluated import Evaluated
 from g2v_dask.report.sheets import Picture
 from g2v_dask.store import Artifact, Store
 

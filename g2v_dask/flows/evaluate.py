@@ -17,7 +17,7 @@ from g2v_dask.flows.pipeline import made
 from g2v_dask.parts import Plan
 from g2v_dask.progress import Display
 from g2v_dask.report import writing
-from g2v_dask.report.evaluation import Evaluated
+from g2v_dask.report.evaluated import Evaluated
 from g2v_dask.spec import ClusterSpec, EvaluateSpec
 from g2v_dask.stages import evaluate as stage
 from g2v_dask.store import Artifact, Store

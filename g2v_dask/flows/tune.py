@@ -15,7 +15,7 @@ from g2v_dask.flows import evaluate as evaluations
 from g2v_dask.flows import pipeline
 from g2v_dask.parts import Plan, Stage
 from g2v_dask.progress import Display
-from g2v_dask.report.tune import Run, Tried, Tuned
+from g2v_dask.report.tuned import Run, Tried, Tuned
 from g2v_dask.spec import ClusterSpec, EvaluateSpec, TrainSpec, expand_files
 from g2v_dask.stages import evaluate, train
 from g2v_dask.store import Store

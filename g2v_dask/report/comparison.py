@@ -9,7 +9,8 @@ from typing import Any
 
 from g2v_dask.analysis.paired import Difference
 from g2v_dask.report import evaluation
-from g2v_dask.report.evaluation import EMBEDDING, Evaluated, Figure, name_of, number, title_of, value_of
+from g2v_dask.report.evaluated import Evaluated, Figure
+from g2v_dask.report.evaluation import EMBEDDING, name_of, number, title_of, value_of
 from g2v_dask.report.finite import finite
 from g2v_dask.report.sheets import Column, Sheet
 

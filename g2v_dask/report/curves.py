@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from g2v_dask.report.evaluation import Evaluated
+from g2v_dask.report.evaluated import Evaluated
 from g2v_dask.report.figures import saved_figure, short
 from g2v_dask.report.palettes import COLOURS, INK
 from g2v_dask.report.scatter import suffix_of

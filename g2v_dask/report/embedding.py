@@ -13,7 +13,7 @@ from g2v_dask.names import Names
 from g2v_dask.query import Neighbour
 from g2v_dask.report import evaluation
 from g2v_dask.report.book import Book
-from g2v_dask.report.evaluation import Evaluated
+from g2v_dask.report.evaluated import Evaluated
 from g2v_dask.report.groups import groups_sheet
 from g2v_dask.report.sheets import Column, Picture, Sheet, sheet
 from g2v_dask.store import Artifact

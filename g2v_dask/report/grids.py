@@ -21,7 +21,7 @@ from matplotlib.patches import Rectangle
 from g2v_dask.report.evaluation import number
 from g2v_dask.report.figures import saved_figure, short
 from g2v_dask.report.scatter import suffix_of as suffix_of
-from g2v_dask.report.tune import NONE, Tuned, highest
+from g2v_dask.report.tuned import NONE, Tuned, highest
 
 WIDE, TALL = 0.62, 0.42  # inches of a cell
 LABEL, TITLE = 28, 70  # characters

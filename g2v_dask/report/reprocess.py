@@ -12,7 +12,8 @@ from g2v_dask.analysis.stability import Stability
 from g2v_dask.driver import Summary
 from g2v_dask.names import Names
 from g2v_dask.report.asked import asked_sheets
-from g2v_dask.report.evaluation import Figure, figures_sheet, number, title_of
+from g2v_dask.report.evaluated import Figure
+from g2v_dask.report.evaluation import figures_sheet, number, title_of
 from g2v_dask.report.finite import finite
 from g2v_dask.report.sheets import Cell, Column, Picture, Sheet
 

@@ -11,7 +11,7 @@ import pytest
 from g2v_dask.errors import InputError, SpecError
 from g2v_dask.flows import evaluate
 from g2v_dask.progress import Display
-from g2v_dask.report.evaluation import Evaluated
+from g2v_dask.report.evaluated import Evaluated
 from g2v_dask.spec import ClusterSpec, EvaluateSpec
 from g2v_dask.store import Store
 from tests import stores

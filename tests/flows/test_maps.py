@@ -15,7 +15,7 @@ from scipy.stats import fisher_exact, zscore
 
 from g2v_dask import driver
 from g2v_dask.analysis import biotypes
-from g2v_dask.cli_maps import map_
+from g2v_dask.commands.maps import map_
 from g2v_dask.errors import G2VError, InputError, SpecError, StoreError
 from g2v_dask.flows import maps, pictures
 from g2v_dask.flows.pictures import Picture

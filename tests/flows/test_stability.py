@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from g2v_dask import driver
-from g2v_dask.cli_stability import stability as command
+from g2v_dask.commands.stability import stability as command
 from g2v_dask.errors import G2VError, InputError, SpecError
 from g2v_dask.flows import stability
 from g2v_dask.progress import Display

@@ -16,7 +16,7 @@ from g2v_dask import arrays, driver
 from g2v_dask.errors import G2VError, InputError, SpecError
 from g2v_dask.flows import tune
 from g2v_dask.progress import Display
-from g2v_dask.report.tune import Tuned
+from g2v_dask.report.tuned import Tuned
 from g2v_dask.spec import ClusterSpec, MergeSpec, PairsSpec, TrainSpec
 from g2v_dask.stages import merge, pairs, train
 from g2v_dask.store import Store

@@ -13,7 +13,7 @@ import pytest
 from g2v_dask import report
 from g2v_dask.flows import evaluate
 from g2v_dask.report import book, evaluation
-from g2v_dask.report.evaluation import Evaluated
+from g2v_dask.report.evaluated import Evaluated
 from g2v_dask.report.sheets import Sheet
 from g2v_dask.store import Artifact, Store
 from tests import stores

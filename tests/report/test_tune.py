@@ -20,7 +20,7 @@ from g2v_dask.driver import Summary
 from g2v_dask.errors import InputError
 from g2v_dask.report import grids, terminal, tune
 from g2v_dask.report.sheets import Bold
-from g2v_dask.report.tune import NONE, Run, Tried, Tuned
+from g2v_dask.report.tuned import NONE, Run, Tried, Tuned
 
 TABLE_1 = {"components": (50, 100, 200, 300), "iterations": tuple(range(1, 11))}
 

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 from g2v_dask import arrays, driver, schema
 from g2v_dask.analysis import groups
-from g2v_dask.cli_groups import kmeans as command
 from g2v_dask.cluster import Cluster
+from g2v_dask.commands.groups import kmeans as command
 from g2v_dask.errors import G2VError, InputError, SpecError
 from g2v_dask.progress import Display
 from g2v_dask.spec import KmeansSpec

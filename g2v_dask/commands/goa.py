@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from g2v_dask.cli_options import json_option, spec_of, spec_options
+from g2v_dask.commands.options import json_option, spec_of, spec_options
 from g2v_dask.evaluate_spec import GoaSpec
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from g2v_dask.cli_options import (
+from g2v_dask.commands.options import (
     Command,
     cluster_of,
     display_of,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from g2v_dask.cli_options import store_option
+from g2v_dask.commands.options import store_option
 from g2v_dask.errors import SpecError
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from g2v_dask.cli_options import display_of, json_option, spec_of, spec_options, store_option
+from g2v_dask.commands.options import display_of, json_option, spec_of, spec_options, store_option
 from g2v_dask.errors import SpecError
 from g2v_dask.geo_spec import GeoSpec
 

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from g2v_dask.cli_options import display_of, json_option, store_of, store_option
+from g2v_dask.commands.options import display_of, json_option, store_of, store_option
 from g2v_dask.errors import SpecError
 from g2v_dask.options import check_name, nearest
 

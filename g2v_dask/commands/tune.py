@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from g2v_dask.cli_options import cluster_of, display_of, work_options
+from g2v_dask.commands.options import cluster_of, display_of, work_options
 
 
 @click.command()

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from g2v_dask.cli_options import cluster_of, display_of, spec_of, spec_options, store_option, work_options
+from g2v_dask.commands.options import cluster_of, display_of, spec_of, spec_options, store_option, work_options
 from g2v_dask.spec import EvaluateSpec
 
 

@@ -1,0 +1,1 @@
+"""The commands of ``g2v``, each group in a module of its own; ``cli`` puts them together."""
