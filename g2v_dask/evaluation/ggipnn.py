@@ -32,9 +32,9 @@ HIDDEN = (100, 100, 10)
 DROPPED = 2  # hidden layers with dropout, the first ones
 KEPT = 0.5  # share of units that dropout leaves; a bit each
 RATE, BATCH, BIAS = 1e-3, 128, 0.1
-LOOK = 200  # steps from one look at the validation pairs to the next; in short lists an epoch
+LOOK = 200  # steps from one look at the validation pairs to the next
 PATIENCE = 10  # looks without a lower loss
-MOST_EPOCHS = 50
+MOST = 100_000  # steps; 49 epochs of the published list
 CUT = 2.0  # deviations at which TensorFlow's initial weights are cut; their variance is made 2.6 / inputs before
 
 Vectors = NDArray[np.float32]
@@ -104,8 +104,6 @@ def fit(
     trained = [p for layer in layers for p in layer] + ([table] if table.requires_grad else [])
     adam = torch.optim.Adam(trained, lr=RATE, fused=True)
     pairs, labels = torch.from_numpy(local.reshape(-1, 2)), torch.from_numpy(train.labels.astype(np.int64))
-    look = min(LOOK, -(-len(labels) // BATCH))
-    most = MOST_EPOCHS * -(-len(labels) // BATCH)
     best: Network | None = None
     for step, rows in enumerate(_batches(len(labels), random), start=1):
         batch = torch.from_numpy(rows)
@@ -115,7 +113,7 @@ def fit(
         adam.zero_grad()
         loss.backward()
         adam.step()
-        if step % look and step < most:
+        if step % LOOK and step < MOST:
             continue
         now = tuple((w.detach().numpy().copy(), b.detach().numpy().copy()) for w, b in layers)
         place = start
@@ -125,8 +123,8 @@ def fit(
         held = cross_entropy(_outputs(place, now, valid.pairs), valid.labels)
         if best is None or held < best.loss:
             best = Network(table=place, layers=now, steps=step, loss=held)
-        progress(step, most, f"step {step:,}, validation loss {held:.4f}")
-        if step >= best.steps + PATIENCE * look or step >= most:
+        progress(step, MOST, f"step {step:,}, validation loss {held:.4f}")
+        if step >= best.steps + PATIENCE * LOOK or step >= MOST:
             break
     assert best is not None  # the last step looks
     return best
@@ -155,7 +153,7 @@ def _tensors(torch: Any, weights: Vectors, biases: Vectors) -> tuple[Any, Any]:
 
 def _batches(pairs: int, random: np.random.Generator) -> Iterator[NDArray[np.int64]]:
     """Rows of batch after batch; all pairs in a new order in each epoch, whose last batch may be short."""
-    for _ in range(MOST_EPOCHS):
+    while True:
         order = random.permutation(pairs)
         for start in range(0, pairs, BATCH):
             yield order[start : start + BATCH]

@@ -77,6 +77,9 @@ def fit(train: Features, labels: Labels, valid: Features, valid_labels: Labels) 
     for given in (train, valid):
         given -= mean
         given /= scale
+    if not train.any():  # no feature varies: nothing is learned, and Newton's steps would lead nowhere
+        nothing = np.zeros(train.shape[1])
+        return Logistic(c=CS[0], mean=mean, scale=scale, weights=nothing, shift=0.0)
     model = LogisticRegression(solver="newton-cholesky", warm_start=True)
     best: tuple[float, float, NDArray[np.float64], float] | None = None
     for c in CS:

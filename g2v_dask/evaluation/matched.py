@@ -120,7 +120,8 @@ def _drawn(
 ) -> tuple[Pairs, NDArray[np.int8]]:
     """Positives and as many negatives, from each two bins of degree equally many; and their labels."""
     ends = degree[positives.ravel()]
-    edges = np.unique(np.quantile(ends, np.arange(1, bins) / bins, method="inverted_cdf"))
+    ranks = -(-len(ends) * np.arange(1, bins) // bins) - 1  # the quantiles, of whole numbers: not rounded
+    edges = np.unique(np.sort(ends)[ranks])
     bin_of = np.searchsorted(edges, degree, side="left")
     across = len(edges) + 1
     cells = [keys_of(bin_of[pairs], across) for pairs in (positives, candidates)]

@@ -58,6 +58,11 @@ class Planted:
     vectors: NDArray[np.float32]
 
     @property
+    def noisy(self) -> NDArray[np.float32]:
+        """The vectors, which tell less."""
+        return (self.vectors + np.random.default_rng(98).normal(0, 0.4, self.vectors.shape)).astype(np.float32)
+
+    @property
     def shuffled(self) -> NDArray[np.float32]:
         """The vectors of other genes."""
         return np.random.default_rng(99).permutation(self.vectors)

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from g2v_dask.errors import SpecError
 from g2v_dask.evaluation import ggipnn
@@ -16,6 +17,7 @@ from tests.evaluation.subjects import alone
 torch = pytest.importorskip("torch")
 
 GENES, COMPONENTS = 60, 6
+LOOK = 6  # steps; here an epoch
 
 
 def made(seed: int = 0) -> tuple[np.ndarray, Split, Split]:
@@ -39,9 +41,11 @@ def fitted(mode: str, *, seed: int = 1, vectors: np.ndarray | None = None, looks
 
 @pytest.fixture(scope="module", autouse=True)
 def _strict():
-    """An operation of which PyTorch cannot promise the same bits is an error."""
+    """An operation of which PyTorch cannot promise the same bits is an error; and training ends soon."""
     torch.use_deterministic_algorithms(True)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ggipnn, "LOOK", LOOK)
+        yield
     torch.use_deterministic_algorithms(False)
 
 
@@ -67,6 +71,26 @@ def test_network__has_the_layers_of_the_paper(frozen: Network) -> None:
     assert frozen.loss == pytest.approx(loss, abs=1e-5)
 
 
+def test_pass__is_that_of_scoring_but_for_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same coins once more: they fall on what leaves the first two layers, and on nothing else."""
+    layers = ggipnn._initial(2 * COMPONENTS, np.random.default_rng(5))
+    tensors = [(torch.from_numpy(w), torch.from_numpy(b)) for w, b in layers]
+    vectors, train, _ = made()
+    held = vectors[train.pairs].reshape(len(train.pairs), -1)
+    inputs = torch.from_numpy(held)
+    dropped = ggipnn._pass(torch, inputs, tensors, np.random.default_rng(6)).numpy()
+    coins = np.random.default_rng(6)
+    for number, (weights, biases) in enumerate(layers):
+        held = held @ weights + biases
+        held = held if number == 3 else np.maximum(held, 0)
+        held = held * ggipnn._coins(held.shape, coins) if number < 2 else held
+    assert dropped == pytest.approx(held, abs=1e-4)
+    plain = ggipnn._outputs(vectors, layers, train.pairs)
+    assert np.abs(dropped - plain).max() > 0.1
+    monkeypatch.setattr(ggipnn, "DROPPED", 0)
+    assert ggipnn._pass(torch, inputs, tensors, coins).numpy() == pytest.approx(plain, abs=1e-5)
+
+
 def test_coins__half_are_dropped_and_the_rest_is_doubled() -> None:
     coins = ggipnn._coins((128, 100), np.random.default_rng(0))
     assert (coins.shape, coins.dtype) == ((128, 100), np.float32)
@@ -86,11 +110,29 @@ def test_fit__ends_after_ten_looks_without_a_lower_loss_and_takes_the_lowest() -
     network = fitted("frozen", looks=looks)
     losses = [float(note.rsplit(" ", 1)[1]) for _, note in looks]
     steps = [done for done, _ in looks]
-    every = -(-700 // ggipnn.BATCH)  # an epoch: less than 200 steps
-    assert steps == list(range(every, every * len(steps) + 1, every))
+    assert steps == list(range(LOOK, LOOK * len(steps) + 1, LOOK))
     assert steps[int(np.argmin(losses))] == network.steps
-    assert steps[-1] == network.steps + ggipnn.PATIENCE * every
+    assert steps[-1] == network.steps + ggipnn.PATIENCE * LOOK
     assert min(losses) == pytest.approx(network.loss, abs=1e-4)
+
+
+def test_fit__ends_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ggipnn, "MOST", 20)
+    looks: list = []
+    assert fitted("frozen", looks=looks).steps in (6, 12, 18, 20)
+    assert [done for done, _ in looks] == [6, 12, 18, 20]
+
+
+def test_fit__learns_what_is_there_of_genes_it_has_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether two numbers agree in sign is no sum of what each gene brings. It takes as many steps in a short list."""
+    monkeypatch.setattr(ggipnn, "LOOK", 60)
+    vectors, train, valid = made()
+    two = np.ascontiguousarray(vectors[:, :2])
+    network = ggipnn.fit(two, train, valid, mode="frozen", seed=1, progress=alone)
+    assert roc_auc_score(valid.labels, network.score(valid.pairs)) > 0.9
+    shuffled = np.random.default_rng(3).permutation(two)
+    other = ggipnn.fit(shuffled, train, valid, mode="frozen", seed=1, progress=alone)
+    assert roc_auc_score(valid.labels, other.score(valid.pairs)) < 0.7
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -82,3 +82,10 @@ def test_fit__a_feature_that_does_not_vary_and_labels_that_are_told_wholly() -> 
     model = heads.fit(train.copy(), train[:, 0] > 2, valid.copy(), valid[:, 0] > 2)
     assert model.weights[2] == 0
     assert roc_auc_score(valid[:, 0] > 2, model.score(valid)) > 0.999
+
+
+def test_fit__features_that_do_not_vary_tell_nothing() -> None:
+    (train, labels), (valid, valid_labels) = made(500, 3, 0), made(300, 3, 1)
+    train[:] = 7
+    model = heads.fit(train, labels, valid.copy(), valid_labels)
+    assert (model.score(valid) == 0).all()

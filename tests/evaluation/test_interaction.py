@@ -8,21 +8,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from g2v_dask.errors import InputError, SpecError
 from g2v_dask.evaluate_spec import EvaluateSpec
-from g2v_dask.evaluation import interaction, known_pairs, scorers
+from g2v_dask.evaluation import ggipnn, interaction, known_pairs, scorers
 from g2v_dask.evaluation.base import ROWS, Subject
 from g2v_dask.evaluation.pairlists import Split
 from tests.evaluation import pair_toys
 from tests.evaluation.pair_toys import Planted
-from tests.evaluation.subjects import evaluated, figure, figures, subject, units_done
+from tests.evaluation.subjects import FakeBackground, alone, evaluated, figure, figures, subject, units_done
 
 FAST = ("cosine", "heads")
+
+
+@pytest.fixture(autouse=True)
+def _short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look at the validation pairs after each epoch of these lists, so that training ends soon."""
+    monkeypatch.setattr(ggipnn, "LOOK", 24)
 
 
 def spec(**given: Any) -> EvaluateSpec:
@@ -42,7 +49,7 @@ def auc(tables: Mapping[str, pa.Table], on: str) -> dict[str, float]:
 
 
 def test_planted__alike_genes(tmp_path: Path) -> None:
-    found = evaluated(interaction, judged(tmp_path, pair_toys.alike()), spec())
+    found = evaluated(interaction, judged(tmp_path, pair_toys.alike()), spec(seeds=1))
     for on in ("valid", "test"):
         told = auc(found, on)
         assert min(told[m] for m in ("cosine", "logistic product", "logistic absolute difference")) > 0.97
@@ -81,7 +88,8 @@ def _seen(planted: Planted, folder: Path, models: tuple[str, ...]) -> dict[str, 
     return seen
 
 
-def test_leakage__no_vector_of_a_test_gene_reaches_a_model(tmp_path: Path) -> None:
+def test_leakage__no_vector_of_a_test_gene_reaches_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ggipnn, "MOST", 60)
     seen = _seen(pair_toys.alike(), tmp_path, ("cosine", "heads", "ggipnn"))
     assert seen["as they are"] == seen["garbage"]  # to the bit
 
@@ -145,6 +153,40 @@ def test_leakage__a_test_gene_in_the_training_pairs_is_refused(tmp_path: Path) -
 
 
 # -- figures --------------------------------------------------------------------------------------------------
+
+
+def test_rows__are_complete_and_those_of_scikit_learn(tmp_path: Path) -> None:
+    planted = pair_toys.alike()
+    terms = {str(g): [f"GO:{i % 7:07d}" for i in range(n % 5)] for n, g in enumerate(planted.genes)}
+    background = FakeBackground(
+        degrees={str(g): float(n) for n, g in enumerate(planted.genes[:350])},  # some genes have none
+        datasets=[(planted.genes, np.random.default_rng(0).normal(size=(30, len(planted.genes))).astype(np.float32))],
+    )
+    files = {"go": pair_toys.write_go(tmp_path / "go", terms)}
+    one = judged(tmp_path, planted, planted.noisy, background=background, files=files)
+    found = evaluated(interaction, one, spec(models=FAST, baselines=True, go="given"))
+    rows = found[ROWS]
+    kinds = {r["model"]: r["baseline"] for r in figures(rows, metric="auc", on="test")}
+    assert kinds == {
+        **dict.fromkeys(("chosen", "cosine"), ""),
+        **dict.fromkeys([f"logistic {h}" for h in ("sum", "product", "absolute difference", "concatenation")], ""),
+        **{f"{d} {f}": "transductive" for d in ("degree", "positive degree") for f in ("sum", "min", "product")},
+        **dict.fromkeys(("degree difference", "positive degree difference", "alphabetical order"), "transductive"),
+        **dict.fromkeys(("GO annotations", "expression mean", "expression variance"), "baseline"),
+        **dict.fromkeys(("co-expression degree", "all gene properties"), "baseline"),
+    }
+    kept = found["scores"].to_pandas()
+    for model in ("logistic product", "degree sum", "all gene properties"):
+        mine = kept[(kept["model"] == model) & (kept["on"] == "test")]
+        assert figure(rows, metric="auc", on="test", model=model)["value"] == roc_auc_score(
+            mine["label"], mine["score"]
+        )
+        precision = figure(rows, metric="average precision", on="test", model=model)
+        assert precision["value"] == average_precision_score(mine["label"], mine["score"])
+        assert precision["low"] < precision["value"] < precision["high"]
+        text = [(a, b, y) for a, b, y in zip(mine["gene_a"], mine["gene_b"], mine["label"], strict=True)]
+        assert text == list(planted.listed["test"])
+    assert {r["metric"] for r in rows.to_pylist()} == {"auc", "average precision", "pair coverage"}
 
 
 def test_rows__coverage_of_genes_and_pairs(tmp_path: Path) -> None:
@@ -222,6 +264,20 @@ def test_sum_up__scores_of_another_list_are_refused(tmp_path: Path) -> None:
         interaction.sum_up(one, spec(), {"scores": scores.slice(1)})
 
 
+def test_curves__are_thin_and_enclose_the_auc(tmp_path: Path) -> None:
+    planted = pair_toys.alike()
+    found = evaluated(interaction, judged(tmp_path, planted, planted.noisy), spec(models=("cosine",)))
+    curve = found["curves"].to_pandas()
+    assert set(zip(curve["on"], curve["model"], strict=True)) == {("test", "cosine")}
+    assert len(curve) <= 400
+    assert curve.iloc[0][["false", "true"]].tolist() == [0, 0]
+    assert curve.iloc[-1][["false", "true"]].tolist() == [1, 1]
+    assert (np.diff(curve["true"]) >= 0).all()
+    area = np.trapezoid(curve["true"], curve["false"])
+    assert area == pytest.approx(auc(found, "test")["cosine"], abs=0.005)
+    assert 0.6 < area < 0.95
+
+
 # -- matched --------------------------------------------------------------------------------------------------
 
 
@@ -233,6 +289,27 @@ def _annotated(planted: Planted, folder: Path) -> list[Path]:
     )
 
 
+def test_matched__every_model_is_trained_and_scored_again(tmp_path: Path) -> None:
+    planted = pair_toys.alike()
+    one = judged(tmp_path, planted, files={"go": _annotated(planted, tmp_path / "go")})
+    asked = spec(models=FAST, baselines=True, matched=True, go="given")
+    found = evaluated(interaction, one, asked)
+    assert set(auc(found, "matched test")) == set(auc(found, "test"))
+    proof = {row["split"]: row for row in found["matched"].to_pylist()}
+    told = auc(found, "matched test")
+    assert list(proof) == ["train", "valid", "test"]
+    for row in proof.values():
+        four = [row[f"degree {f}"] for f in ("sum", "min", "product", "difference")]
+        assert four == pytest.approx([0.5] * 4, abs=0.02)
+        assert row["positives"] == row["negatives"] <= row["known positives"] == row["published positives"]
+    for name in ("sum", "min", "product", "difference"):
+        assert told[f"positive degree {name}"] == pytest.approx(proof["test"][f"degree {name}"], abs=0.005)
+    assert told["cosine"] > 0.95
+    assert {row["list"]: row["model"] for row in found["choice"].to_pylist()}.keys() == {"published", "matched"}
+    coverage = figure(found[ROWS], on="matched test", metric="pair coverage")["value"]
+    assert coverage == proof["test"]["positives"] / proof["test"]["published positives"]
+
+
 def test_units__matched_without_an_ontology(tmp_path: Path) -> None:
     planted = pair_toys.alike()
     (tmp_path / "go.txt").write_text("nothing")
@@ -242,6 +319,22 @@ def test_units__matched_without_an_ontology(tmp_path: Path) -> None:
 
 
 # -- the same bits, and no torch ------------------------------------------------------------------------------
+
+
+def test_run__any_order_and_any_process_gives_the_same(tmp_path: Path) -> None:
+    planted = pair_toys.alike()
+    asked = spec(matched=True, go="given", seeds=1, models=("heads",))
+
+    def found(folder: Path, step: int) -> dict[str, pa.Table]:
+        one = judged(folder, planted, files={"go": _annotated(planted, folder / "go")})
+        units = interaction.units(one, asked)
+        done = {unit.label: interaction.run(one, asked, unit, alone)["scores"] for unit in units[::step]}
+        return dict(interaction.sum_up(one, asked, {"scores": pa.concat_tables(done[unit.label] for unit in units)}))
+
+    first, second = found(tmp_path / "a", 1), found(tmp_path / "b", -1)
+    assert first.keys() == second.keys()
+    for name, table in first.items():
+        pd.testing.assert_frame_equal(table.to_pandas(), second[name].to_pandas(), check_exact=True)  # NaN is NaN
 
 
 def test_units__each_is_named_and_weighed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from itertools import combinations
 
@@ -69,6 +70,26 @@ def test_draw__negatives_are_what_they_must_be(toy) -> None:
     assert len(set(negatives)) == len(negatives) == len(set(positives)) == len(positives) == found.kept
     assert found.positives == len(true)
     assert found.kept > 0.6 * len(true)
+
+
+def test_draw__degrees_are_matched_jointly_in_bins(toy) -> None:
+    split, degree, _, found = toy
+    true = sorted({tuple(sorted(p)) for p, y in zip(split.pairs.tolist(), split.labels, strict=True) if y})
+    ends = sorted(degree[gene] for pair in true for gene in pair)
+    edges = sorted({ends[-(-len(ends) * k // found.bins) - 1] for k in range(1, found.bins)})
+    assert found.bins >= 20
+    assert len(edges) > 8  # degrees are few here
+
+    def cells(pairs: list[tuple[int, int]]) -> Counter[tuple[int, ...]]:
+        return Counter(tuple(sorted(bisect_left(edges, degree[gene]) for gene in pair)) for pair in pairs)
+
+    positives, negatives = (cells(some) for some in halves(found))
+    assert positives == negatives
+    assert all(count <= cells(true)[cell] for cell, count in positives.items())
+    for name, value in found.figures.items():
+        values = degrees.figures(np.log1p(degree), found.split.pairs)[name]
+        assert value == pytest.approx(roc_auc_score(found.split.labels, values))
+        assert value == pytest.approx(0.5, abs=0.02)
 
 
 def test_draw__would_not_be_matched_by_chance(toy) -> None:
