@@ -97,7 +97,7 @@ def sources(store: Store, embedding: Artifact, counted: list[Artifact]) -> tuple
     Of one that several others were combined to: what any of those learned from; of co-occurrences the first.
     """
     inputs = {a.key: a.digest for a in counted}
-    reached = list(_reached(store, embedding))
+    reached = list(made_of(store, embedding))
     matrix = next((a for a in reached if a.kind == "cooccurrence"), None)
     members = {a.name: a for a in reached if a.kind == "expression"}
     if matrix is not None:
@@ -111,11 +111,11 @@ def sources(store: Store, embedding: Artifact, counted: list[Artifact]) -> tuple
     return found, inputs
 
 
-def _reached(store: Store, artifact: Artifact) -> Iterator[Artifact]:
+def made_of(store: Store, artifact: Artifact) -> Iterator[Artifact]:
     """What it was made from, what that was made from, and so on; what is reached in two ways may come twice."""
     for source in _inputs(store, artifact):
         yield source
-        yield from _reached(store, source)
+        yield from made_of(store, source)
 
 
 def _inputs(store: Store, artifact: Artifact) -> list[Artifact]:

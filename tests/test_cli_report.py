@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import click
@@ -18,15 +19,17 @@ from g2v_dask.commands.report import report
 from g2v_dask.errors import G2VError
 from g2v_dask.flows import recipe
 from g2v_dask.spec import (
+    CombineSpec,
     EvaluateSpec,
     IngestSpec,
     KmeansSpec,
     MapSpec,
     MergeSpec,
     PairsSpec,
+    ProfileSpec,
     TrainSpec,
 )
-from g2v_dask.stages import ingest, kmeans, merge, pairs, train
+from g2v_dask.stages import combine, ingest, kmeans, merge, pairs, profile, train
 from g2v_dask.stages import map as map_stage
 from g2v_dask.store import Store
 from tests import made, stores
@@ -123,6 +126,22 @@ def test_report__asks_what_it_is_asked(store: Store, tmp_path: Path) -> None:
     nearest = text.partition("# Nearest genes")[2].partition("\n# ")[0]
     assert [line.partition("]")[0] for line in nearest.splitlines() if line.startswith("| [")] == ["| [TP53", "| [CD3E"]
     assert nearest.count("0.") == 6
+
+
+def test_report__of_what_was_combined(store: Store, tmp_path: Path) -> None:
+    """It knows what its sources learned from, and each dataset stands once."""
+    there = Store.open(shutil.copytree(store.root.url, tmp_path / "s"))
+    for stage, spec in (
+        (profile, ProfileSpec(name="expression")),
+        (combine, CombineSpec(name="both", embeddings=("genes", "expression"))),
+    ):
+        driver.here(stage, stage.plan(there, spec), there)
+    called(there, "--markdown", tmp_path / "r.md", "--name", "both")
+    text = (tmp_path / "r.md").read_text("utf-8")
+    assert "\n2 datasets; 60 samples\n" in text
+    assert [line.count("| 30 |") for line in text.splitlines() if line.startswith(("| one |", "| two |"))] == [1, 1]
+    assert "# How often pairs recur" in text
+    assert "\ng2v combine genes expression --name both\n" in text
 
 
 def test_report__of_vectors_from_elsewhere(tmp_path: Path) -> None:

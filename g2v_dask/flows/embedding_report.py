@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from g2v_dask import query, schema
+from g2v_dask import background, query, schema
 from g2v_dask.analysis import groups as analysis
 from g2v_dask.analysis.groups import Group
 from g2v_dask.answers import Analogies, Solutions
@@ -108,30 +108,37 @@ def _apart(judged: Sequence[Artifact], notes: list[str]) -> Iterator[Evaluated]:
 
 
 def _committed(store: Store, artifact: Artifact, kind: str) -> Artifact | None:
-    """The artifact of that kind that another was made from, if it is still there."""
-    named = ((*key.split("/", 1), digest) for key, digest in artifact.manifest["inputs"].items() if "/" in key)
-    return next((store.committed(*one) for one in named if one[0] == kind), None)
+    """The first of that kind among all that an artifact was made of, if it is still there."""
+    return next((made for made in background.made_of(store, artifact) if made.kind == kind), None)
 
 
 # -- datasets -----------------------------------------------------------------------------------------------
 
 
-def _datasets(store: Store, artifact: Artifact) -> Iterator[Dataset]:
-    """What the card says that it learned from, and what the store still knows of that."""
+def _datasets(store: Store, artifact: Artifact) -> Iterable[Dataset]:
+    """What the card says that it learned from, and what the store still knows of that.
+
+    Several embeddings that were combined may have learned from one dataset: one by its pairs, one by its expression.
+    """
     card = artifact.facts
     samples = card.get("samples", {})
+    found: dict[str, Dataset] = {}
     for key, digest in card.get("datasets", {}).items():
         kind, _, name = key.partition("/")
         member = store.committed(kind, name, digest)
         expression = member if kind == "expression" or member is None else _committed(store, member, "expression")
         facts = {} if expression is None else expression.facts
-        yield Dataset(
+        pairs = None if member is None else member.facts.get("pairs")
+        if name in found and pairs is None:
+            continue
+        found[name] = Dataset(
             name=name if expression is None else expression.title,
             samples=samples.get(name, facts.get("samples")),
             genes=facts.get("genes"),
-            pairs=None if member is None else member.facts.get("pairs"),
+            pairs=pairs,
             source=", ".join(str(facts[word]) for word in ("file", "platform", "group") if facts.get(word)),
         )
+    return found.values()
 
 
 # -- pictures and groups ------------------------------------------------------------------------------------
